@@ -1,0 +1,7 @@
+//! States: what the facts about an aggregate fold to, kept in KV buckets. Rebuildable, except for leases and nonces.
+
+mod app;
+mod run;
+
+pub use app::*;
+pub use run::*;
