@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use crate::shim::Secret;
 use base64::Engine as _;
+use sluice_chassis::Secret;
 
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum AddressError {

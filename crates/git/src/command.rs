@@ -191,7 +191,7 @@ impl Drop for KillGroup {
         let Some(leader) = self.leader else { return };
         // The shell's own `kill` reaches a group without unsafe code here.
         let killed = std::process::Command::new("sh")
-            .args(["-c", "kill -KILL -- -\"$0\"", &leader.to_string()])
+            .args(["-c", "kill -s KILL -- -\"$0\"", &leader.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -26,7 +26,6 @@ mod path;
 mod push;
 mod refs;
 mod resolve;
-pub mod shim;
 mod tree;
 
 pub use address::{AddressError, Credentials, Remote, RemoteUrl};

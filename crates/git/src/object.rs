@@ -25,11 +25,14 @@ pub(crate) fn sha(oid: Oid) -> Sha {
     oid.to_string().parse().expect("libgit2 prints 40 hex digits")
 }
 
-/// Runs libgit2 and file system work where it may block.
+/// Runs libgit2 and file system work where it may block. A panic in `work` is a bug of ours and goes on here.
 pub(crate) async fn blocking<T, F>(work: F) -> T
 where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    crate::shim::blocking(work).await
+    match sluice_chassis::blocking("git", work).await {
+        Ok(value) => value,
+        Err(cut_short) => panic!("{cut_short}"),
+    }
 }

@@ -1,6 +1,6 @@
 //! Over smart HTTP with credentials, on the platform's Git server.
 
-use sluice_git::shim::Secret;
+use sluice_chassis::Secret;
 use sluice_git::{
     Credentials, Edit, FetchError, MirrorSettings, Mirrors, NewCommit, PushError, RefName, Remote, RemoteUrl,
     RepoPath, Signature,
@@ -37,10 +37,7 @@ async fn credentials_open_the_push_and_wrong_ones_are_refused_without_being_name
     let mirrors = Mirrors::open(dir.path().join("mirrors"), MirrorSettings::default()).unwrap();
     let remote = |password: &str| Remote {
         url: RemoteUrl::parse(&url).unwrap(),
-        credentials: Some(Credentials {
-            username: user.clone(),
-            password: Secret::from(password.to_owned()),
-        }),
+        credentials: Some(Credentials { username: user.clone(), password: Secret::new(password) }),
     };
     let main = RefName::branch("main").unwrap();
     let mirror = mirrors.mirror(remote(&password));
@@ -93,5 +90,5 @@ async fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     // The transport helper is gone as well: its end of the connection is closed.
     let mut rest = Vec::new();
     let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest);
-    tokio::time::timeout(std::time::Duration::from_secs(5), read).await.expect("the helper lives on").ok();
+    tokio::time::timeout(std::time::Duration::from_secs(2), read).await.expect("the helper lives on").ok();
 }
