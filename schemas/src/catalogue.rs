@@ -20,6 +20,8 @@ pub enum Class {
     Fact,
     /// On `cmd.>`.
     Command,
+    /// On `inbox.>`.
+    Inbox,
 }
 
 /// A message type.
@@ -61,6 +63,7 @@ impl Entry {
 pub fn all() -> Vec<Entry> {
     let mut entries = crate::events::catalogue();
     entries.extend(crate::commands::catalogue());
+    entries.push(Entry::of::<crate::inbox::InboxDelivery>(Class::Inbox));
     entries
 }
 

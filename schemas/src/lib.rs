@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod events;
 pub mod grant;
 pub mod ids;
+pub mod inbox;
 pub mod log;
 pub mod message;
 pub mod rpc;
