@@ -78,6 +78,9 @@ pub struct PushReceived {
     pub forced: bool,
     /// The newest commit; absent on deletion.
     pub head_commit: Option<Commit>,
+    /// A newer push of the ref was known when this one arrived: build it, but deploy the newer one.
+    #[serde(default)]
+    pub superseded: bool,
     /// Who pushed, as the host names them.
     pub pusher: String,
     /// Paths that the push touched, at most 300; only to be trusted when `changed_files_complete`.
@@ -127,6 +130,7 @@ fact!(
                 author_email: "ada@example.com".to_owned(),
                 time: Some(Timestamp::from_unix_millis(1_790_000_000_000)),
             }),
+            superseded: false,
             pusher: "ada".to_owned(),
             changed_files: vec!["src/basket.sh".to_owned()],
             changed_files_complete: true,
