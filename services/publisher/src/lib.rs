@@ -1,1 +1,5 @@
 //! sluice-publisher.
+
+pub mod edit;
+pub mod reference;
+pub mod registry;
