@@ -176,6 +176,7 @@ fn describe(value: &Value) -> &'static str {
 fn problem_of(file: &str, source: &str, error: &serde_saphyr::Error) -> Problem {
     let location = error.location();
     let text = error.without_snippet().to_string();
+    let about_tab = text.contains("found a tab");
     // The library appends the place to its text; we carry it in fields.
     let message = match text.rfind(" at line ") {
         Some(at) if location.is_some() => text[..at].trim_end_matches([',', ':', ' ']).to_owned(),
@@ -183,9 +184,7 @@ fn problem_of(file: &str, source: &str, error: &serde_saphyr::Error) -> Problem 
     };
     let (mut line, mut column) = location.map_or((0, 0), |it| (number(it.line()), number(it.column())));
     // A tab is reported where the value before it began; the person has to find the tab.
-    if text.contains("found a tab")
-        && let Some((at, offset)) = indenting_tab(source, line)
-    {
+    if about_tab && let Some((at, offset)) = indenting_tab(source, line) {
         (line, column) = (at, offset);
     }
     let message = if message.is_empty() { "this is not valid YAML".to_owned() } else { message };
