@@ -1,0 +1,2 @@
+//! The demo: the story, step by step, on real parts.
+fn main() {}

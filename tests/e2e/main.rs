@@ -1,0 +1,3 @@
+//! The end-to-end tests: one binary, a module a subject, a world a test.
+
+mod harness;

@@ -1,0 +1,58 @@
+//! The `sluice.yaml` of a world. Written as JSON, which is YAML too.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// Writes the configuration and answers its path.
+pub fn write(world: &World) -> anyhow::Result<PathBuf> {
+    let mut config = generate(world);
+    merge(&mut config, &world.settings);
+    let path = world.directory.join("sluice.yaml");
+    std::fs::write(&path, format!("{config:#}\n"))?;
+    Ok(path)
+}
+
+fn generate(world: &World) -> Value {
+    let state = world.directory.join("state");
+    json!({
+        "bus": {"url": world.nats.url},
+        "log": {"format": "pretty"},
+        "kubernetes": {
+            "kubeconfig": world.platform.kubeconfig, "namespace": world.names.system,
+            "applications_namespace": world.names.apps,
+        },
+        "ingress": {"listen": format!("127.0.0.1:{}", world.ports.ingress)},
+        "builder": {},
+        "publisher": {},
+        "renderer": {"state": state},
+        "notifier": {},
+        "api": {"listen": format!("127.0.0.1:{}", world.ports.api)},
+    })
+}
+
+/// Lays `over` over `base`: objects key by key, everything else as a whole.
+pub fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_laid_over_key_by_key() {
+        let mut base = json!({"a": {"b": 1, "c": 2}, "d": [1]});
+        merge(&mut base, &json!({"a": {"b": 3}, "d": []}));
+        assert_eq!(base, json!({"a": {"b": 3, "c": 2}, "d": []}));
+    }
+}
