@@ -72,6 +72,12 @@ impl<'a> Git<'a> {
         self
     }
 
+    /// An option of ours with a value of a checked type.
+    pub(crate) fn option_with(mut self, option: &'static str, value: &str) -> Self {
+        self.arguments.push(format!("{option}={value}"));
+        self
+    }
+
     /// `--` and then what may come from outside.
     pub(crate) fn operands<I: IntoIterator<Item = String>>(mut self, operands: I) -> Self {
         self.arguments.push("--".to_owned());

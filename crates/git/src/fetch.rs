@@ -96,6 +96,12 @@ impl Mirror {
         blocking(move || shared.holds(&sha)).await
     }
 
+    /// Where the mirror believes `name` to be: what the last fetch or push of it left.
+    pub async fn tip(&self, name: &RefName) -> Option<Sha> {
+        let (shared, name) = (self.shared.clone(), name.to_string());
+        blocking(move || Some(object::sha(shared.open_existing()?.refname_to_id(&name).ok()?))).await
+    }
+
     pub(crate) async fn start_anew(&self) {
         tracing::warn!(url = %self.remote.url, "a damaged Git mirror is deleted and fetched again");
         let shared = self.shared.clone();

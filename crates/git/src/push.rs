@@ -1,8 +1,10 @@
 //! Handing a commit to the remote.
 //!
-//! Invariants: never forced, so a push can only add to a branch; a lost race is its
-//! own error ([`PushError::Rejected`]), because there fetching and applying again
-//! helps and nothing else does.
+//! Invariants: a push lands only where the branch is still at the commit that ours
+//! was made from (compare and swap), so nobody's commit is lost and none that
+//! somebody took back comes again; a lost race is its own error
+//! ([`PushError::Rejected`]), because there fetching and applying again helps and
+//! nothing else does.
 
 use sluice_schemas::Sha;
 
@@ -27,8 +29,9 @@ pub enum PushError {
 }
 
 impl Mirror {
-    /// Pushes `commit` (made by [`Mirror::commit`]) to `branch` and moves the mirror's own branch along.
-    pub async fn push(&self, commit: &Sha, branch: &RefName) -> Result<(), PushError> {
+    /// Pushes `commit` (made by [`Mirror::commit`] on top of `base`) to `branch`, if that is still at `base`,
+    /// and moves the mirror's own branch along.
+    pub async fn push(&self, commit: &Sha, base: &Sha, branch: &RefName) -> Result<(), PushError> {
         let _lock = self.shared.lock_file().await.map_err(|error| {
             PushError::Transfer(FetchError::Other {
                 url: self.remote.url.to_string(),
@@ -40,6 +43,7 @@ impl Mirror {
             .credentials(self.remote.credentials.as_ref())
             .option("--porcelain")
             .option("--no-verify")
+            .option_with("--force-with-lease", &format!("{branch}:{base}"))
             .operands([self.remote.url.to_string(), format!("{commit}:{branch}")])
             .run()
             .await;

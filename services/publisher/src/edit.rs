@@ -204,7 +204,11 @@ mod tests {
 
     fn run(text: &str) -> Edited {
         let digest = "sha256:".to_owned() + &"2".repeat(64);
-        edit("f.yaml", text.as_bytes(), &Wanted { image: "r.example.com/shop/web", tag: NEW, digest: Some(&digest) })
+        edit(
+            "f.yaml",
+            text.as_bytes(),
+            &Wanted { image: "r.example.com/shop/web", tag: NEW, digest: Some(&digest) },
+        )
     }
 
     /// `OLD` stands for the reference before; all of them must change and nothing else.
@@ -212,7 +216,10 @@ mod tests {
         let old = template.replace("OLD", "r.example.com/shop/web:aaaaaaaa");
         let new = template.replace("OLD", "r.example.com/shop/web:bbbbbbbb");
         let edited = run(&old);
-        assert_eq!(String::from_utf8(edited.content.unwrap_or_else(|| panic!("unchanged: {old}"))).unwrap(), new);
+        assert_eq!(
+            String::from_utf8(edited.content.unwrap_or_else(|| panic!("unchanged: {old}"))).unwrap(),
+            new
+        );
         assert_eq!(edited.changes.len(), template.matches("OLD").count());
     }
 
@@ -259,7 +266,10 @@ mod tests {
         let text = String::from_utf8(edited.content.unwrap()).unwrap();
         assert_eq!(text, format!("image: r.example.com/shop/web:{NEW}@{digest}\n"));
         let edited = run(&format!("image: r.example.com/shop/web@{old}\n"));
-        assert_eq!(String::from_utf8(edited.content.unwrap()).unwrap(), format!("image: r.example.com/shop/web@{digest}\n"));
+        assert_eq!(
+            String::from_utf8(edited.content.unwrap()).unwrap(),
+            format!("image: r.example.com/shop/web@{digest}\n")
+        );
     }
 
     #[test]
@@ -270,10 +280,14 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_edited_by_lines() {
-        let broken = "a: [\n  - image: \"r.example.com/shop/web:a\"  # x\r\n\tb: }\nimage: r.example.com/shop/web:a\n";
+        let broken =
+            "a: [\n  - image: \"r.example.com/shop/web:a\"  # x\r\n\tb: }\nimage: r.example.com/shop/web:a\n";
         assert!(by_parser(broken).is_none());
         let edited = run(broken);
-        assert_eq!(String::from_utf8(edited.content.unwrap()).unwrap(), broken.replace("web:a", "web:bbbbbbbb"));
+        assert_eq!(
+            String::from_utf8(edited.content.unwrap()).unwrap(),
+            broken.replace("web:a", "web:bbbbbbbb")
+        );
         assert_eq!(edited.changes.iter().map(|change| change.line).collect::<Vec<_>>(), [2, 4]);
     }
 }

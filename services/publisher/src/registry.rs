@@ -71,8 +71,7 @@ pub struct Registry {
 
 impl Registry {
     pub fn new(settings: RegistrySettings, logins: Arc<dyn Logins>) -> Result<Self, RegistryError> {
-        // Another part of the process may have installed the same provider before.
-        let _installed_before = rustls::crypto::ring::default_provider().install_default();
+        sluice_chassis::process::install_crypto();
         let setup = |reason: String| RegistryError::Setup { reason };
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("sluice-publisher/", env!("CARGO_PKG_VERSION")))
@@ -82,7 +81,9 @@ impl Registry {
             .redirect(reqwest::redirect::Policy::limited(3));
         if let Some(path) = &settings.ca_file {
             let pem = std::fs::read(path).map_err(|error| setup(format!("{}: {error}", path.display())))?;
-            for certificate in reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| setup(error.to_string()))? {
+            for certificate in
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| setup(error.to_string()))?
+            {
                 builder = builder.add_root_certificate(certificate);
             }
         }
@@ -95,7 +96,11 @@ impl Registry {
         use futures::stream::{StreamExt as _, TryStreamExt as _};
         let lacks = futures::stream::iter(digests.iter().cloned())
             .map(|digest| async move {
-                Ok::<_, RegistryError>(if self.has_blob(target, &digest).await? { None } else { Some(digest) })
+                Ok::<_, RegistryError>(if self.has_blob(target, &digest).await? {
+                    None
+                } else {
+                    Some(digest)
+                })
             })
             .buffered(8)
             .try_collect::<Vec<_>>()
@@ -113,7 +118,8 @@ impl Registry {
             "docker.io" | "index.docker.io" => "registry-1.docker.io",
             host => host,
         };
-        let scheme = if is_loopback(host) || self.settings.insecure.contains(host) { "http" } else { "https" };
+        let scheme =
+            if is_loopback(host) || self.settings.insecure.contains(host) { "http" } else { "https" };
         format!("{scheme}://{host}")
     }
 }
@@ -135,7 +141,9 @@ mod tests {
         for host in ["127.0.0.1:5000", "localhost", "localhost:1", "[::1]:5000"] {
             assert!(is_loopback(host), "{host}");
         }
-        for host in ["registry.example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "localhost.example.com"] {
+        for host in
+            ["registry.example.com", "127.0.0.1.example.com", "10.0.0.1:5000", "localhost.example.com"]
+        {
             assert!(!is_loopback(host), "{host}");
         }
     }

@@ -1,1 +1,4 @@
 //! sluice-renderer.
+
+pub mod glob;
+pub mod source;

@@ -42,7 +42,7 @@ async fn an_edit_keeps_everything_else_and_lands_on_the_branch() {
     let message = "update(x): 1\n\nSluice-Run: a_b#1\nSluice-Image: r/x:1@sha256:00\n";
     let commit = edit(&mirror, &base, "dev/run", "2", message).await.unwrap();
     assert_eq!(commit, edit(&mirror, &base, "dev/run", "2", message).await.unwrap(), "the same commit twice");
-    mirror.push(&commit, &main).await.unwrap();
+    mirror.push(&commit, &base, &main).await.unwrap();
     assert_eq!(git(&fixture.bare, &["diff", "--name-status", base.as_str(), "main"]), "M\tdev/run");
     assert!(git(&fixture.bare, &["ls-tree", "main", "dev/run"]).starts_with("100755"));
     assert!(matches!(edit(&mirror, &commit, "dev/run", "2", "again").await, Err(CommitError::Empty)));
@@ -72,12 +72,12 @@ async fn a_lost_race_is_rejected_and_landing_after_a_fetch_keeps_both() {
     fixture.write("b", "by a person");
     fixture.push("main", "person");
     let ours = edit(&mirror, &base, "a", "2", "ours").await.unwrap();
-    let error = mirror.push(&ours, &main).await.unwrap_err();
+    let error = mirror.push(&ours, &base, &main).await.unwrap_err();
     assert!(matches!(error, PushError::Rejected { .. }), "{error}");
     mirror.fetch(Want::Ref(main.clone())).await.unwrap();
     let tip = mirror.resolve("main").await.unwrap();
     let again = edit(&mirror, &tip, "a", "2", "ours").await.unwrap();
-    mirror.push(&again, &main).await.unwrap();
+    mirror.push(&again, &tip, &main).await.unwrap();
     assert_eq!(git(&fixture.bare, &["show", "main:a"]), "2");
     assert_eq!(git(&fixture.bare, &["show", "main:b"]), "by a person");
 }
@@ -95,7 +95,23 @@ async fn a_rule_of_the_server_is_not_taken_for_a_race() {
     let (mirror, main) = (fixture.mirror(), RefName::branch("main").unwrap());
     mirror.ensure(&base, Some(&main)).await.unwrap();
     let ours = edit(&mirror, &base, "a", "2", "ours").await.unwrap();
-    let error = mirror.push(&ours, &main).await.unwrap_err();
+    let error = mirror.push(&ours, &base, &main).await.unwrap_err();
     assert!(matches!(error, PushError::Declined { .. }), "{error:?}");
     assert!(error.to_string().contains("not allowed to push here"), "{error}");
+}
+
+#[tokio::test]
+async fn a_commit_that_a_person_took_back_does_not_come_again_with_ours() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1");
+    let one = fixture.push("main", "one");
+    fixture.write("secret", "oops");
+    let two = fixture.push("main", "two");
+    let (mirror, main) = (fixture.mirror(), RefName::branch("main").unwrap());
+    mirror.ensure(&two, Some(&main)).await.unwrap();
+    git(&fixture.bare, &["update-ref", "refs/heads/main", one.as_str()]);
+    let ours = edit(&mirror, &two, "a", "2", "ours").await.unwrap();
+    let error = mirror.push(&ours, &two, &main).await.unwrap_err();
+    assert!(matches!(error, PushError::Rejected { .. }), "{error}");
+    assert_eq!(git(&fixture.bare, &["rev-parse", "main"]), one.as_str());
 }

@@ -44,7 +44,7 @@ async fn credentials_open_the_push_and_wrong_ones_are_refused_without_being_name
     let base = mirror.resolve("main").await.unwrap();
     let who = Signature { name: "Sluice".into(), email: "sluice@example.invalid".into() };
     let new = NewCommit {
-        base,
+        base: base.clone(),
         edits: [(RepoPath::parse("a").unwrap(), Edit::Write(b"2".to_vec()))].into(),
         author: who.clone(),
         committer: who,
@@ -52,10 +52,10 @@ async fn credentials_open_the_push_and_wrong_ones_are_refused_without_being_name
         time: OffsetDateTime::now_utc(),
     };
     let commit = mirror.commit(new).await.unwrap();
-    let wrong = mirrors.mirror(remote("canary-password")).push(&commit, &main).await.unwrap_err();
+    let wrong = mirrors.mirror(remote("canary-password")).push(&commit, &base, &main).await.unwrap_err();
     assert!(matches!(wrong, PushError::Transfer(FetchError::Denied { .. })), "{wrong:?}");
     assert!(!format!("{wrong:?} {wrong}").contains("canary"));
-    mirror.push(&commit, &main).await.unwrap();
+    mirror.push(&commit, &base, &main).await.unwrap();
     assert_eq!(mirror.resolve("main").await.unwrap(), commit);
     assert_eq!(mirror.fetches(), 1);
 }

@@ -38,7 +38,12 @@ struct TokenAnswer {
 impl Registry {
     /// Sends what `request` builds, with a token when we have one; answers one
     /// challenge and sends again. `request` is called once or twice.
-    pub(crate) async fn send<F>(&self, target: &Target, scope: &str, mut request: F) -> Result<Response, RegistryError>
+    pub(crate) async fn send<F>(
+        &self,
+        target: &Target,
+        scope: &str,
+        mut request: F,
+    ) -> Result<Response, RegistryError>
     where
         F: FnMut() -> RequestBuilder + Send,
     {
@@ -52,14 +57,24 @@ impl Registry {
     }
 
     /// Gets a token beforehand, for requests whose body cannot be sent twice.
-    pub(crate) async fn authorise(&self, target: &Target, scope: &str, request: RequestBuilder) -> RequestBuilder {
+    pub(crate) async fn authorise(
+        &self,
+        target: &Target,
+        scope: &str,
+        request: RequestBuilder,
+    ) -> RequestBuilder {
         match self.tokens.get(target, scope) {
             Some(header) => apply(request, &header),
             None => request,
         }
     }
 
-    async fn once(&self, target: &Target, request: RequestBuilder, header: Option<&Header>) -> Result<Response, RegistryError> {
+    async fn once(
+        &self,
+        target: &Target,
+        request: RequestBuilder,
+        header: Option<&Header>,
+    ) -> Result<Response, RegistryError> {
         let request = match header {
             Some(header) => apply(request, header),
             None => request,
@@ -67,7 +82,12 @@ impl Registry {
         request.send().await.map_err(|error| RegistryError::from_transport(target, &error))
     }
 
-    async fn answer(&self, target: &Target, scope: &str, challenged: &Response) -> Result<Option<Header>, RegistryError> {
+    async fn answer(
+        &self,
+        target: &Target,
+        scope: &str,
+        challenged: &Response,
+    ) -> Result<Option<Header>, RegistryError> {
         let registry = target.registry.clone();
         let login = self
             .logins
@@ -93,7 +113,8 @@ impl Registry {
                 if let Some(login) = &login {
                     request = request.basic_auth(login.username.expose(), Some(login.password.expose()));
                 }
-                let response = request.send().await.map_err(|error| RegistryError::from_transport(target, &error))?;
+                let response =
+                    request.send().await.map_err(|error| RegistryError::from_transport(target, &error))?;
                 if !response.status().is_success() {
                     return Err(RegistryError::from_response(target, response).await);
                 }
@@ -104,7 +125,9 @@ impl Registry {
                 (Header::Bearer(token), life)
             }
             Some(Challenge::Basic) => match login {
-                Some(login) => (Header::Basic { username: login.username, password: login.password }, DEFAULT_LIFE),
+                Some(login) => {
+                    (Header::Basic { username: login.username, password: login.password }, DEFAULT_LIFE)
+                }
                 None => return Ok(None),
             },
             None => return Ok(None),
@@ -135,7 +158,9 @@ impl Tokens {
 fn apply(request: RequestBuilder, header: &Header) -> RequestBuilder {
     match header {
         Header::Bearer(token) => request.bearer_auth(token.expose()),
-        Header::Basic { username, password } => request.basic_auth(username.expose(), Some(password.expose())),
+        Header::Basic { username, password } => {
+            request.basic_auth(username.expose(), Some(password.expose()))
+        }
     }
 }
 

@@ -23,7 +23,9 @@ pub enum RegistryError {
     BlobsUnknown { target: Target, digests: Vec<Digest> },
     #[error("{target} answered {status} ({reason})")]
     Refused { target: Target, status: u16, reason: String },
-    #[error("{target} stored {got} where {wanted} was sent; the registry or something on the way alters content")]
+    #[error(
+        "{target} stored {got} where {wanted} was sent; the registry or something on the way alters content"
+    )]
     OtherDigest { target: Target, wanted: Digest, got: String },
     #[error("blob {digest} could not be read from the object store: {reason}")]
     Source { digest: Digest, reason: String },
@@ -61,12 +63,16 @@ impl RegistryError {
             .map(Duration::from_secs);
         let body = read_bounded(response).await;
         let errors = serde_json::from_slice::<ErrorBody>(&body).map(|body| body.errors).unwrap_or_default();
-        let words: Vec<String> =
-            errors.iter().map(|error| format!("{} {}", error.code, error.message).trim().to_owned()).collect();
+        let words: Vec<String> = errors
+            .iter()
+            .map(|error| format!("{} {}", error.code, error.message).trim().to_owned())
+            .collect();
         let reason = if words.is_empty() { status.to_string() } else { words.join("; ") };
         let reason: String = reason.chars().take(500).collect();
         match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Denied { target: target.clone(), reason },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Self::Denied { target: target.clone(), reason }
+            }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Self::Unavailable { registry: target.registry.clone(), reason, retry_after }
             }
@@ -78,7 +84,11 @@ impl RegistryError {
                     matches!(error.code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN")
                 };
                 if errors.iter().any(|error| is_unknown(&error)) {
-                    let digests = errors.iter().filter(is_unknown).filter_map(|error| digest_in(&error.detail)).collect();
+                    let digests = errors
+                        .iter()
+                        .filter(is_unknown)
+                        .filter_map(|error| digest_in(&error.detail))
+                        .collect();
                     return Self::BlobsUnknown { target: target.clone(), digests };
                 }
                 Self::Refused { target: target.clone(), status: status.as_u16(), reason }

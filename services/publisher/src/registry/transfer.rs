@@ -41,13 +41,22 @@ impl Registry {
     }
 
     /// The digest of the manifest under a tag or digest; `None` when there is none.
-    pub async fn manifest_digest(&self, target: &Target, reference: &str) -> Result<Option<Digest>, RegistryError> {
+    pub async fn manifest_digest(
+        &self,
+        target: &Target,
+        reference: &str,
+    ) -> Result<Option<Digest>, RegistryError> {
         retrying(|| async {
             let url = self.url(target, &format!("manifests/{reference}"));
-            let response =
-                self.send(target, &pull(target), || self.http.head(&url).header(ACCEPT, MANIFEST_TYPES)).await?;
+            let response = self
+                .send(target, &pull(target), || self.http.head(&url).header(ACCEPT, MANIFEST_TYPES))
+                .await?;
             let digest = content_digest(&response);
-            Ok(if present(target, response).await? { digest.or_else(|| reference.parse().ok()) } else { None })
+            Ok(if present(target, response).await? {
+                digest.or_else(|| reference.parse().ok())
+            } else {
+                None
+            })
         })
         .await
     }
@@ -58,7 +67,9 @@ impl Registry {
         let url = self.url(target, "blobs/uploads/");
         let scope = format!("{} repository:{from}:pull", push(target));
         let query = [("mount", digest.as_str()), ("from", from)];
-        let response = self.send(target, &scope, || self.http.post(&url).query(&query).header(CONTENT_LENGTH, 0)).await?;
+        let response = self
+            .send(target, &scope, || self.http.post(&url).query(&query).header(CONTENT_LENGTH, 0))
+            .await?;
         match response.status() {
             StatusCode::CREATED => Ok(true),
             // 202 opens an upload session, which we let expire: it has nothing in it.
@@ -68,7 +79,13 @@ impl Registry {
     }
 
     /// Uploads a blob of `size` bytes in one stream.
-    pub async fn upload(&self, target: &Target, digest: &Digest, size: u64, source: &dyn BlobSource) -> Result<(), RegistryError> {
+    pub async fn upload(
+        &self,
+        target: &Target,
+        digest: &Digest,
+        size: u64,
+        source: &dyn BlobSource,
+    ) -> Result<(), RegistryError> {
         retrying(|| async {
             let location = self.start_upload(target).await?;
             let stream = source
@@ -86,7 +103,8 @@ impl Registry {
                 .body(reqwest::Body::wrap_stream(stream));
             // The stream can be sent once only; the token is fresh from starting the upload.
             let request = self.authorise(target, &push(target), request).await;
-            let response = request.send().await.map_err(|error| RegistryError::from_transport(target, &error))?;
+            let response =
+                request.send().await.map_err(|error| RegistryError::from_transport(target, &error))?;
             match response.status() {
                 status if status.is_success() => Ok(()),
                 // Some registries forget upload sessions when they restart.
@@ -102,7 +120,13 @@ impl Registry {
     }
 
     /// Stores a manifest under a tag or digest, and checks what the registry made of it.
-    pub async fn put_manifest(&self, target: &Target, reference: &str, media_type: &str, content: Bytes) -> Result<(), RegistryError> {
+    pub async fn put_manifest(
+        &self,
+        target: &Target,
+        reference: &str,
+        media_type: &str,
+        content: Bytes,
+    ) -> Result<(), RegistryError> {
         let wanted = Digest::of(&content);
         retrying(|| async {
             let url = self.url(target, &format!("manifests/{reference}"));
@@ -115,9 +139,11 @@ impl Registry {
                 return Err(RegistryError::from_response(target, response).await);
             }
             match content_digest(&response) {
-                Some(got) if got != wanted => {
-                    Err(RegistryError::OtherDigest { target: target.clone(), wanted: wanted.clone(), got: got.to_string() })
-                }
+                Some(got) if got != wanted => Err(RegistryError::OtherDigest {
+                    target: target.clone(),
+                    wanted: wanted.clone(),
+                    got: got.to_string(),
+                }),
                 _ => Ok(()),
             }
         })
@@ -126,7 +152,8 @@ impl Registry {
 
     async fn start_upload(&self, target: &Target) -> Result<Url, RegistryError> {
         let url = self.url(target, "blobs/uploads/");
-        let response = self.send(target, &push(target), || self.http.post(&url).header(CONTENT_LENGTH, 0)).await?;
+        let response =
+            self.send(target, &push(target), || self.http.post(&url).header(CONTENT_LENGTH, 0)).await?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(RegistryError::from_response(target, response).await);
         }
@@ -175,7 +202,8 @@ where
                     RegistryError::Unavailable { retry_after, .. } => *retry_after,
                     _ => None,
                 };
-                let wait = asked.unwrap_or(pause).min(LONGEST_PAUSE).mul_f64(rand::rng().random_range(0.75..1.25));
+                let wait =
+                    asked.unwrap_or(pause).min(LONGEST_PAUSE).mul_f64(rand::rng().random_range(0.75..1.25));
                 tracing::info!(%error, milliseconds = wait.as_millis() as u64, "a registry request is tried again");
                 tokio::time::sleep(wait).await;
                 pause = (pause * 3).min(LONGEST_PAUSE);
