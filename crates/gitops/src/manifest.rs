@@ -237,7 +237,7 @@ mod tests {
     fn every_problem_has_a_place() {
         let table = [
             ("a: b\n\tc: d\n", 2, "tab"),
-            ("kind: Service\nmetadata: [\n", 3, ""),
+            ("kind: Service\nmetadata: [\n", 2, "unclosed"),
             ("apiVersion: v1\nkind: Service\nmetadata:\n  name: a\n---\nfoo: bar\n", 6, "has no `kind`"),
             ("---\nkind: Service\n", 2, "has no `apiVersion`"),
             ("- a\n- b\n", 1, "a list"),
