@@ -14,7 +14,7 @@ ARGS ?=
 .PHONY: help demo test check build unit e2e chaos conformance bench images setup up down clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: up ## Show the main job before your eyes: a push becomes a running pod (ARGS=--telegram-token for the real one)
 	@$(call say,builds Sluice (about 10 min the first time))
@@ -45,7 +45,7 @@ e2e: up build ## The end-to-end tests; ARGS=name picks
 chaos: up build ## Only those that kill processes in the middle of things
 	@$(IN_PLATFORM) cargo test -p sluice-e2e --test e2e -- --test-threads=$(THREADS) chaos
 
-conformance: up build ## The organisation's own files, unchanged, from $$SLUICE_SHARED (default ../shared)
+conformance: up build ## The organisation's own files, unchanged, from SLUICE_SHARED (default ../shared)
 	@$(IN_PLATFORM) cargo test -p sluice-e2e --test conformance -- --test-threads=1 --nocapture
 
 bench: up ## Ratios against the limit measured in the same run (optimised build)

@@ -18,6 +18,7 @@ pub mod process;
 pub mod registry;
 pub mod seed;
 pub mod shell;
+pub mod story;
 pub mod until;
 pub mod webhook;
 pub mod witness;

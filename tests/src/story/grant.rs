@@ -1,0 +1,1 @@
+//! Step 4: a person opens the gate, on each of the three surfaces. Written when the surfaces are there.
