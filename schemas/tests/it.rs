@@ -72,3 +72,48 @@ fn an_unknown_type_is_no_error() {
     let event = Event::decode("dev.sluice.run.dreamt.v9", b"{}").expect("skipped");
     assert_eq!(event, Event::Unknown("dev.sluice.run.dreamt.v9".to_owned()));
 }
+
+/// `docs/events.md` is written from the catalogue, so that it cannot lie.
+#[test]
+fn the_reference_of_events_is_current() {
+    let mut page = String::from(
+        "# Events and commands\n\n\
+         Every message is JSON on a NATS subject, with CloudEvents 1.0 attributes as headers (`ce-id`, `ce-type`, `ce-source`,\n\
+         `ce-time`, `ce-subject`, `ce-dataschema`) and two extensions: `ce-correlationid`, one for the whole chain from commit to\n\
+         pod, and `ce-causationid`, the message that led to this one. `Nats-Msg-Id` equals `ce-id` and is deterministic: a handler\n\
+         that runs twice publishes the same id twice. Readers ignore fields that they do not know.\n\n\
+         This page is generated from the types: `SLUICE_UPDATE=1 cargo test -p sluice-schemas`.\n\n\
+         ```sh\nnats sub 'evt.>' --stream EVENTS --all            # the whole log, then live\n\
+         nats stream view EVENTS --subject 'evt.run.dev_shop-web.42.*'   # one run\n```\n",
+    );
+    for (class, title) in [
+        (Class::Fact, "Facts (stream `EVENTS`)"),
+        (Class::Command, "Commands (stream `WORK`)"),
+        (Class::Inbox, "Inbox (stream `INBOX`)"),
+    ] {
+        page.push_str(&format!("\n## {title}\n"));
+        for entry in catalogue::all().into_iter().filter(|entry| entry.class == class) {
+            let stem = entry.file_stem();
+            page.push_str(&format!("\n### `{}`\n\nExample subject: `{}`", entry.kind, entry.subject));
+            page.push_str(&format!(
+                " · [schema](../schemas/json/{stem}.json) · [example](../schemas/examples/{stem}.json)\n"
+            ));
+            if let Some(description) = entry.schema["description"].as_str() {
+                page.push_str(&format!("\n{description}\n"));
+            }
+            page.push_str("\n| field | meaning |\n|---|---|\n");
+            let properties = entry.schema["properties"].as_object().expect("an object");
+            for (name, property) in properties {
+                let meaning = property["description"].as_str().unwrap_or_default().replace('\n', " ");
+                page.push_str(&format!("| `{name}` | {meaning} |\n"));
+            }
+        }
+    }
+    let file = folder("../docs").join("events.md");
+    if std::env::var_os("SLUICE_UPDATE").is_some() {
+        std::fs::create_dir_all(folder("../docs")).expect("the folder can be made");
+        std::fs::write(&file, &page).expect("the page can be written");
+    }
+    let found = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(found == page, "run `SLUICE_UPDATE=1 cargo test -p sluice-schemas`");
+}
