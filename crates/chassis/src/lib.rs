@@ -6,6 +6,7 @@
 
 pub mod blocking;
 pub mod config;
+mod failpoints;
 pub mod health;
 pub mod http;
 pub mod metrics;
