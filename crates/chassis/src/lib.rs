@@ -6,6 +6,7 @@
 
 pub mod blocking;
 pub mod config;
+pub mod failpoint;
 mod failpoints;
 pub mod health;
 pub mod http;
