@@ -6,7 +6,6 @@
 
 pub mod blocking;
 pub mod config;
-pub mod failpoint;
 mod failpoints;
 pub mod health;
 pub mod http;

@@ -29,7 +29,6 @@ impl Process {
     /// A process with this configuration.
     #[must_use]
     pub fn new(config: ConfigFile) -> Self {
-        crate::failpoint::arm();
         crate::failpoints::arm();
         Self {
             config,
