@@ -143,30 +143,33 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Writes `.status`, and takes away the refresh annotation or the `.operation` that has been dealt with.
+    /// Writes `.status`, and takes away the refresh annotation or the `.operation` that has been dealt with. `before` is
+    /// what this process wrote last; nothing is sent when nothing changed.
     ///
     /// # Errors
     /// When there is no such Application.
     pub async fn write_status(
         &self,
         name: &str,
+        before: Option<&ApplicationStatus>,
         status: &ApplicationStatus,
         refreshed: bool,
         operation_taken: bool,
     ) -> Result<(), ApplicationError> {
-        let mut status = serde_json::to_value(status).unwrap_or_default();
-        // A merge patch leaves what it does not name: absent lists and states have to be named to go.
-        for list in ["conditions", "operationState", "resources", "history"] {
-            if status.get(list).is_none() {
-                status[list] = Value::Null;
-            }
+        let old = before.and_then(|it| serde_json::to_value(it).ok()).unwrap_or(Value::Null);
+        let new = serde_json::to_value(status).unwrap_or_default();
+        let mut patch = json!({});
+        if let Some(changed) = merge_patch(&old, &new) {
+            patch["status"] = changed;
         }
-        let mut patch = json!({ "status": status });
         if refreshed {
             patch["metadata"] = json!({ "annotations": { REFRESH: Value::Null } });
         }
         if operation_taken {
             patch["operation"] = Value::Null;
+        }
+        if patch == json!({}) {
+            return Ok(());
         }
         self.patch_application(name, &patch).await.map(drop)
     }
@@ -239,6 +242,23 @@ pub fn typed<T: Declared>(value: Value) -> Result<T, ApplicationError> {
     serde_json::from_value(value).map_err(|source| ApplicationError::Invalid { kind: T::KIND, name, source })
 }
 
+/// The JSON merge patch that makes `new` of `old`: what is not in `new` any more is named as `null`.
+fn merge_patch(old: &Value, new: &Value) -> Option<Value> {
+    let (Value::Object(before), Value::Object(after)) = (old, new) else {
+        return (old != new).then(|| new.clone());
+    };
+    let mut patch = serde_json::Map::new();
+    for (key, value) in after {
+        if let Some(changed) = merge_patch(before.get(key).unwrap_or(&Value::Null), value) {
+            patch.insert(key.clone(), changed);
+        }
+    }
+    for key in before.keys().filter(|key| !after.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
 fn present<T: Declared>(object: DynamicObject) -> Change<T> {
     let name = object.metadata.name.clone().unwrap_or_default();
     match typed(plain(object)) {
@@ -267,5 +287,20 @@ fn failed<T: Declared>(name: &str, namespace: &str, error: kube::Error) -> Appli
             }
         }
         _ => ApplicationError::Api(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_names_what_went_and_only_what_changed() {
+        let old = json!({ "a": 1, "b": { "c": 1, "d": 2 }, "e": [1], "g": { "x": 1 } });
+        let new = json!({ "a": 1, "b": { "c": 2 }, "e": [1, 2], "f": { "y": 1 }, "g": { "x": 1 } });
+        let patch = merge_patch(&old, &new);
+        assert_eq!(patch, Some(json!({ "b": { "c": 2, "d": null }, "e": [1, 2], "f": { "y": 1 } })));
+        assert_eq!(merge_patch(&new, &new), None);
+        assert_eq!(merge_patch(&Value::Null, &new), Some(new));
     }
 }

@@ -3,12 +3,22 @@
 //! Invariant: every object in the schema keeps unknown fields, so a user's existing file is accepted whole. The result is
 //! checked in under `k8s/base/crds/` and compared by a test. Called by `sluice up` and the tests.
 
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::wait::{await_condition, conditions};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
+use crate::annotations::FIELD_MANAGER;
 use crate::application::{ApplicationSpec, GROUP, VERSION};
+use crate::client::Cluster;
 use crate::project::AppProjectSpec;
 use crate::status::{ApplicationStatus, Operation};
+
+/// An API server that takes longer than this to serve a new kind is broken.
+const ESTABLISH_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One definition: the file's name under `k8s/base/crds/` and the object.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +61,48 @@ pub fn definitions() -> Vec<Definition> {
             object: definition("AppProject", "appproject", &["appproj", "appprojs"], project, json!([])),
         },
     ]
+}
+
+/// Why the definitions could not be installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    #[error("failed to install the CustomResourceDefinition {name}: {source}")]
+    Refused { name: String, source: Box<kube::Error> },
+    #[error("the CustomResourceDefinition {name} was not established within {} s", ESTABLISH_TIMEOUT.as_secs())]
+    NotEstablished { name: String },
+}
+
+impl Cluster {
+    /// Installs both definitions and waits until the API server serves them. Those that another installation (Argo CD)
+    /// owns are left as they are.
+    ///
+    /// # Errors
+    /// When the API server refuses, or takes too long.
+    pub async fn install_crds(&self) -> Result<(), InstallError> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client());
+        for definition in definitions() {
+            let name = definition.object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+            let refused = |source| InstallError::Refused { name: name.clone(), source: Box::new(source) };
+            let present = api.get_opt(&name).await.map_err(refused)?;
+            let foreign = present.is_some_and(|it| {
+                it.metadata.labels.and_then(|all| all.get("app.kubernetes.io/part-of").cloned()).as_deref()
+                    != Some("sluice")
+            });
+            if !foreign {
+                let parameters = PatchParams::apply(FIELD_MANAGER).force();
+                api.patch(&name, &parameters, &Patch::Apply(&definition.object)).await.map_err(refused)?;
+            }
+            let established = await_condition(api.clone(), &name, conditions::is_crd_established());
+            match tokio::time::timeout(ESTABLISH_TIMEOUT, established).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(name, error = %error, "failed to watch a definition; it is used all the same");
+                }
+                Err(_) => return Err(InstallError::NotEstablished { name }),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn definition(kind: &str, singular: &str, short: &[&str], mut properties: Value, columns: Value) -> Value {

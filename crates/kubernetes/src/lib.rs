@@ -21,12 +21,13 @@ mod project;
 pub mod secrets;
 mod source;
 mod status;
+pub mod tree;
 
 pub use application::{
     AppDestination, Application, ApplicationSpec, Automated, Backoff, Info, ManagedNamespaceMetadata,
     ResourceIgnoreDifferences, RetryStrategy, SyncPolicy,
 };
-pub use client::{Cluster, Config, ConnectError};
+pub use client::{Cluster, Config, ConnectError, connect};
 pub use project::{
     AppProject, AppProjectSpec, DestinationServiceAccount, GroupKind, OrphanedResources, ProjectRole,
     SyncWindow,
