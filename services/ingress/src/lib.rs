@@ -7,6 +7,7 @@
 mod accept;
 mod body;
 mod config;
+mod differences;
 mod listener;
 mod metrics;
 mod payload;

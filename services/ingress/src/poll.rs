@@ -4,20 +4,20 @@
 //! doubtful webhook came. Invariants: one process looks (lease); a difference must stand for a while, for its webhook may be
 //! on the way; what stood there at the first look is no push. Called by nobody: a timer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluice_bus::{Bucket, Bus, KvError, Lease};
+use sluice_bus::{Bus, KvError, Lease};
 use sluice_chassis::{Service, TaskKind};
 use sluice_git::{FetchError, Mirror, Mirrors, Remote, RemoteHeads, RemoteUrl};
+use sluice_schemas::Timestamp;
 use sluice_schemas::events::{Commit, PushSource, Repository};
 use sluice_schemas::ids::RepoSlug;
-use sluice_schemas::state::HeadState;
-use sluice_schemas::{Sha, Timestamp};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::differences::{Difference, compare};
 use crate::metrics::IngressMetrics;
 use crate::payload;
 use crate::record::{News, RecordError, Recorded, record};
@@ -29,8 +29,6 @@ const NUDGES: usize = 64;
 const NUDGE_INTERVAL: Duration = Duration::from_secs(5);
 /// The first look after the start: the repositories have been read by then.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
-/// More tags than this are not looked at: releases that old are not news.
-const MAX_TAGS: usize = 1000;
 /// How far back a forced push is looked for.
 const MAX_HISTORY: usize = 250;
 /// Lease of whoever makes the regular look.
@@ -75,14 +73,6 @@ pub(crate) struct Poller {
     pub(crate) mirrors: Mirrors,
     pub(crate) metrics: IngressMetrics,
     pub(crate) config: Config,
-}
-
-/// A ref that stands elsewhere than was recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Difference {
-    git_ref: String,
-    before: Sha,
-    after: Sha,
 }
 
 impl Poller {
@@ -160,7 +150,7 @@ impl Poller {
     async fn make_up_for(&self, known: &KnownRepository) -> Result<(), LookError> {
         let mirror = self.mirror(known)?;
         let heads = mirror.ls_remote(&[]).await?;
-        for difference in self.compare(known, &heads).await? {
+        for difference in compare(&self.bus, known, &heads).await? {
             let news = self.news(known, &mirror, &heads, difference).await;
             if let Recorded::New(push) = record(&self.bus, &news, None).await? {
                 self.metrics.pushes.with_label_values(&["poll"]).inc();
@@ -176,68 +166,7 @@ impl Poller {
 
     async fn differences(&self, known: &KnownRepository) -> Result<Vec<Difference>, LookError> {
         let heads = self.mirror(known)?.ls_remote(&[]).await?;
-        self.compare(known, &heads).await
-    }
-
-    async fn compare(
-        &self,
-        known: &KnownRepository,
-        heads: &RemoteHeads,
-    ) -> Result<Vec<Difference>, LookError> {
-        let there = current(heads);
-        let kv = self.bus.kv::<HeadState>(Bucket::Heads);
-        let prefix = format!("{}.", known.slug);
-        let keys: BTreeSet<String> =
-            kv.keys().await?.into_iter().filter(|key| key.starts_with(&prefix)).collect();
-        let marker = format!("baseline.{}", known.slug);
-        let first_look = self.bus.kv::<Timestamp>(Bucket::Heads).get(&marker).await?.is_none();
-        let mut differences = Vec::new();
-        for (git_ref, after) in &there {
-            let key = HeadState::key(&known.slug, git_ref);
-            let head = if keys.contains(&key) { kv.get(&key).await? } else { None };
-            match head {
-                Some(head) if &head.value.after == after => {}
-                None if first_look => self.stands(&key, git_ref, after).await?,
-                head => differences.push(Difference {
-                    git_ref: git_ref.clone(),
-                    before: head.map_or_else(null, |head| head.value.after),
-                    after: after.clone(),
-                }),
-            }
-        }
-        let there_keys: BTreeSet<String> = there.keys().map(|r| HeadState::key(&known.slug, r)).collect();
-        for key in keys.difference(&there_keys) {
-            let Some(head) = kv.get(key).await? else { continue };
-            let looked_for = head.value.git_ref.starts_with("refs/heads/") || tags_are_looked_at(heads);
-            if looked_for && !head.value.after.is_null() {
-                differences.push(Difference {
-                    git_ref: head.value.git_ref,
-                    before: head.value.after,
-                    after: null(),
-                });
-            }
-        }
-        if first_look {
-            self.bus.kv(Bucket::Heads).put(&marker, &Timestamp::now()).await?;
-        }
-        Ok(differences)
-    }
-
-    /// Notes where a ref stood before Sluice looked for the first time.
-    async fn stands(&self, key: &str, git_ref: &str, after: &Sha) -> Result<(), LookError> {
-        let head = HeadState {
-            git_ref: git_ref.to_owned(),
-            before: after.clone(),
-            after: after.clone(),
-            push: None,
-            previous: None,
-            seen_at: Timestamp::now(),
-        };
-        match self.bus.kv(Bucket::Heads).create(key, &head).await {
-            // A webhook was quicker.
-            Ok(_) | Err(KvError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(compare(&self.bus, known, &heads).await?)
     }
 
     async fn news(
@@ -313,26 +242,4 @@ impl Poller {
         let url = RemoteUrl::parse(&known.url)?;
         Ok(self.mirrors.mirror(Remote { url, credentials: known.credentials.clone() }))
     }
-}
-
-/// Branches, and tags unless there are too many.
-fn current(heads: &RemoteHeads) -> BTreeMap<String, Sha> {
-    let tags = tags_are_looked_at(heads);
-    heads
-        .refs
-        .iter()
-        .filter(|r| {
-            r.name.as_str().starts_with("refs/heads/") || tags && r.name.as_str().starts_with("refs/tags/")
-        })
-        .map(|r| (r.name.to_string(), r.sha.clone()))
-        .collect()
-}
-
-fn tags_are_looked_at(heads: &RemoteHeads) -> bool {
-    heads.refs.iter().filter(|r| r.name.as_str().starts_with("refs/tags/")).count() <= MAX_TAGS
-}
-
-fn null() -> Sha {
-    // The constant is 40 zeros, which is a commit id by its form.
-    Sha::NULL.parse().unwrap_or_else(|_| unreachable!("40 digits"))
 }
