@@ -49,6 +49,7 @@ pub struct Mirrors {
 struct Inner {
     root: PathBuf,
     settings: MirrorSettings,
+    fetches: Arc<AtomicU64>,
     mirrors: Mutex<HashMap<String, Arc<Shared>>>,
 }
 
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     pub(crate) settings: MirrorSettings,
     pub(crate) flight: Flight<Wish, FetchError>,
     fetches: AtomicU64,
+    all_fetches: Arc<AtomicU64>,
 }
 
 /// One repository as one caller sees it: the shared mirror and the caller's credentials.
@@ -80,7 +82,12 @@ impl Mirrors {
         if let Some(inner) = open.get(&root).and_then(Weak::upgrade) {
             return Ok(Self { inner });
         }
-        let inner = Arc::new(Inner { root: root.clone(), settings, mirrors: Mutex::default() });
+        let inner = Arc::new(Inner {
+            root: root.clone(),
+            settings,
+            fetches: Arc::default(),
+            mirrors: Mutex::default(),
+        });
         open.insert(root, Arc::downgrade(&inner));
         Ok(Self { inner })
     }
@@ -96,9 +103,15 @@ impl Mirrors {
                 settings: self.inner.settings.clone(),
                 flight: Flight::new(),
                 fetches: AtomicU64::new(0),
+                all_fetches: Arc::clone(&self.inner.fetches),
             })
         });
         Mirror { shared: Arc::clone(shared), remote }
+    }
+
+    /// How many times this process went to remotes for objects, over all mirrors of this directory.
+    pub fn fetches(&self) -> u64 {
+        self.inner.fetches.load(Ordering::Relaxed)
     }
 }
 
@@ -121,6 +134,7 @@ impl Mirror {
 impl Shared {
     pub(crate) fn count_fetch(&self) {
         self.fetches.fetch_add(1, Ordering::Relaxed);
+        self.all_fetches.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Opens the repository, making it when it is not there. Blocking.

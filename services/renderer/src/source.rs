@@ -58,10 +58,11 @@ pub fn tree_of(snapshot: &Snapshot, path: &RepoPath) -> Result<Option<ObjectId>,
     })
 }
 
-/// Whether everything outside the directory is as it was.
-pub fn still_holds(snapshot: &Snapshot, outside: &[Outside]) -> Result<bool, ReadError> {
-    for (path, id) in outside {
-        if target(snapshot, path)?.map(|entry| entry.id) != *id {
+/// Whether everything outside the directory is as it was when `recorded`.
+pub fn same_outside(snapshot: &Snapshot, recorded: &[(String, Option<String>)]) -> Result<bool, ReadError> {
+    for (path, id) in recorded {
+        let Ok(path) = RepoPath::parse(path) else { return Ok(false) };
+        if target(snapshot, &path)?.map(|entry| entry.id.to_string()) != *id {
             return Ok(false);
         }
     }
@@ -79,23 +80,21 @@ pub fn render(
     let outcome = match read_directory(snapshot, path, source, limits, &mut outside) {
         Ok(outcome) => outcome,
         Err(Stop::Read(error @ (ReadError::Fetch(_) | ReadError::Damaged { .. }))) => return Err(error),
-        Err(Stop::Read(error)) => {
-            let file = match &error {
-                ReadError::Escapes { path, .. }
-                | ReadError::TooLarge { path, .. }
-                | ReadError::LinkLoop { path } => path.to_string(),
-                _ => path.to_string(),
-            };
-            failed(vec![Problem { file, line: 0, column: 0, message: error.to_string() }])
-        }
+        Err(Stop::Read(error)) => refuse(path, &error),
         Err(Stop::Source(problem)) => failed(vec![problem]),
     };
     Ok(Rendering { outcome, outside })
 }
 
-/// A failure of which nothing but a sentence is known.
-pub fn refuse(file: &str, message: impl Into<String>) -> Outcome {
-    failed(vec![Problem { file: file.to_owned(), line: 0, column: 0, message: message.into() }])
+/// The failure that reading the directory `path` ended in, at the file it is about.
+pub fn refuse(path: &RepoPath, error: &ReadError) -> Outcome {
+    let file = match error {
+        ReadError::Escapes { path, .. } | ReadError::TooLarge { path, .. } | ReadError::LinkLoop { path } => {
+            path
+        }
+        _ => path,
+    };
+    failed(vec![Problem { file: file.to_string(), line: 0, column: 0, message: error.to_string() }])
 }
 
 enum Stop {
