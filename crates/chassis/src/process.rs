@@ -193,8 +193,12 @@ where
     let process = Process::new(file);
     let service = process.service(name);
     tracing::info!(service = name, version = env!("CARGO_PKG_VERSION"), "starting");
-    let result = runtime.block_on(process.run(async {
+    // A bus that answers is not yet a service that listens.
+    process.health().not_ready(name, "starting");
+    let health = process.health().clone();
+    let result = runtime.block_on(process.run(async move {
         run(service, section).await?;
+        health.ready(name);
         std::future::pending().await
     }));
     match result {
