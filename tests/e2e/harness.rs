@@ -10,7 +10,11 @@ async fn a_world_has_repositories_and_a_running_prod() {
     assert!(shop.deploy.read("dev/app.yaml").unwrap().contains(&world.clone_url("deploy")));
     assert!(registry::digest(&world.platform, &world.image_path(), seed::FIRST_TAG).await.unwrap().is_some());
     let image = format!("{}:{}", world.image(), seed::FIRST_TAG);
-    world.kube.rolled_out(&world.names.prod, "web", &image, std::time::Duration::from_secs(60)).await.unwrap();
+    world
+        .kube
+        .rolled_out(&world.names.prod, "web", &image, std::time::Duration::from_secs(60))
+        .await
+        .unwrap();
     let app = world.kube.get(&world.names.apps, "application/shop-prod").await.unwrap().unwrap();
     assert_eq!(app["spec"]["source"]["path"], "prod");
 }
@@ -26,7 +30,9 @@ async fn the_browser_clicks_types_and_reports() {
     page.until("document.querySelectorAll('#user option').length === 2", within).await.unwrap();
     page.fill("#text", "/apps please").await.unwrap();
     page.click("#form button").await.unwrap();
-    let seen = fake.wait(within, |s| s.messages().first().map(|m| (m.text.clone(), m.from.first_name.clone()))).await;
+    let seen = fake
+        .wait(within, |s| s.messages().first().map(|m| (m.text.clone(), m.from.first_name.clone())))
+        .await;
     assert_eq!(seen, Some(("/apps please".to_owned(), "Dana".to_owned())));
     page.until("document.querySelector('#log .text').textContent === '/apps please'", within).await.unwrap();
     page.resize(390, 800).await.unwrap();

@@ -135,7 +135,8 @@ impl Page<'_> {
         if let Some(error) = result["errorText"].as_str() {
             bail!("{url}: {error}");
         }
-        self.until("document.readyState === 'complete' && location.href !== 'about:blank'", ANSWER_WITHIN).await
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'", ANSWER_WITHIN)
+            .await
     }
 
     /// The value of an expression, awaited when it is a promise.
@@ -200,7 +201,13 @@ impl Page<'_> {
             "Tab" => 9,
             _ => key.to_uppercase().chars().next().map_or(0, u32::from),
         };
-        let text = if key == "Enter" { "\r" } else if key.len() == 1 { key } else { "" };
+        let text = if key == "Enter" {
+            "\r"
+        } else if key.len() == 1 {
+            key
+        } else {
+            ""
+        };
         for kind in ["keyDown", "keyUp"] {
             let event = json!({"type": kind, "key": key, "text": if kind == "keyDown" { text } else { "" }, "windowsVirtualKeyCode": code});
             self.call("Input.dispatchKeyEvent", event).await?;
@@ -210,7 +217,8 @@ impl Page<'_> {
 
     /// The window as a phone's, or as a desk's.
     pub async fn resize(&self, width: u32, height: u32) -> anyhow::Result<()> {
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.call("Emulation.setDeviceMetricsOverride", metrics).await?;
         Ok(())
     }
@@ -231,9 +239,11 @@ impl Page<'_> {
 fn complaint(message: &Value) -> Option<String> {
     let params = &message["params"];
     match message["method"].as_str()? {
-        "Log.entryAdded" if params["entry"]["level"] == "error" => {
-            Some(format!("{} {}", params["entry"]["text"].as_str()?, params["entry"]["url"].as_str().unwrap_or_default()))
-        }
+        "Log.entryAdded" if params["entry"]["level"] == "error" => Some(format!(
+            "{} {}",
+            params["entry"]["text"].as_str()?,
+            params["entry"]["url"].as_str().unwrap_or_default()
+        )),
         "Runtime.exceptionThrown" => Some(params["exceptionDetails"].to_string()),
         "Runtime.consoleAPICalled" if params["type"] == "error" => Some(params["args"].to_string()),
         _ => None,

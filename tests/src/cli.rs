@@ -22,7 +22,11 @@ impl Cli {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.env_clear().env("HOME", &self.home).env("PATH", "/usr/bin:/bin").env("SLUICE_SERVER", &self.server);
+        command
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", "/usr/bin:/bin")
+            .env("SLUICE_SERVER", &self.server);
         command.env("NO_COLOR", "1").args(arguments);
         command
     }

@@ -16,21 +16,39 @@ pub fn write(world: &World) -> anyhow::Result<PathBuf> {
 }
 
 fn generate(world: &World) -> Value {
-    let state = world.directory.join("state");
-    json!({
-        "bus": {"url": world.nats.url},
+    let data = world.directory.join("data");
+    let git = data.join("git");
+    let mut config = json!({
+        "bus": {"url": world.nats.url, "lease_seconds": 3},
         "log": {"format": "pretty"},
+        "server": {"listen": format!("127.0.0.1:{}", world.ports.operations)},
         "kubernetes": {
             "kubeconfig": world.platform.kubeconfig, "namespace": world.names.system,
             "applications_namespace": world.names.apps,
         },
-        "ingress": {"listen": format!("127.0.0.1:{}", world.ports.ingress)},
-        "builder": {},
+        "ingress": {"listen": format!("127.0.0.1:{}", world.ports.ingress), "data_dir": git},
+        "builder": {
+            "data": data.join("builder"), "docker": world.platform.docker_host, "image": world.platform.image_runner,
+            "registries": {"registry.digitalocean.com": world.platform.registry}, "memory_mib": 512,
+        },
         "publisher": {},
-        "renderer": {"state": state},
-        "notifier": {},
-        "api": {"listen": format!("127.0.0.1:{}", world.ports.api)},
-    })
+        "renderer": {"data_dir": git},
+        "reconciler": {},
+        "notifier": {
+            "chats": [{"chat": world.chat}], "server_url": world.api_url(), "public_url": world.api_url(), "edit_interval_ms": 300,
+        },
+        "api": {
+            "listen": format!("127.0.0.1:{}", world.ports.api), "ingress_url": format!("http://127.0.0.1:{}", world.ports.ingress),
+            "initial_password_file": world.password_file(),
+        },
+    });
+    if !world.real_telegram {
+        merge(
+            &mut config,
+            &json!({"notifier": {"api_url": world.telegram.url()}, "api": {"chat_url": world.telegram.url()}}),
+        );
+    }
+    config
 }
 
 /// Lays `over` over `base`: objects key by key, everything else as a whole.

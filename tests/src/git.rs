@@ -20,13 +20,20 @@ impl Copy {
     /// An empty working copy of `url` on branch main; the credentials lie in a file beside it.
     pub async fn init(platform: &Platform, path: &Path, url: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(path)?;
-        let credentials = path.with_extension("credentials");
+        let copy = Self::at(path, url);
         let (scheme, host) = platform.git_url.split_once("://").context("the Git server's URL")?;
-        std::fs::write(&credentials, format!("{scheme}://{}:{}@{host}\n", platform.git_user, platform.git_password))?;
-        let copy = Self { path: path.to_owned(), url: url.to_owned(), credentials };
+        std::fs::write(
+            &copy.credentials,
+            format!("{scheme}://{}:{}@{host}\n", platform.git_user, platform.git_password),
+        )?;
         copy.git(&["init", "-q", "-b", "main"]).await?;
         copy.git(&["remote", "add", "origin", url]).await?;
         Ok(copy)
+    }
+
+    /// A working copy that is there already.
+    pub fn at(path: &Path, url: &str) -> Self {
+        Self { path: path.to_owned(), url: url.to_owned(), credentials: path.with_extension("credentials") }
     }
 
     pub async fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {

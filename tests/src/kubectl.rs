@@ -76,14 +76,23 @@ impl Kubectl {
     }
 
     /// Waits until a Deployment runs `image` (or any, when empty) in all of its replicas.
-    pub async fn rolled_out(&self, namespace: &str, name: &str, image: &str, within: Duration) -> anyhow::Result<()> {
+    pub async fn rolled_out(
+        &self,
+        namespace: &str,
+        name: &str,
+        image: &str,
+        within: Duration,
+    ) -> anyhow::Result<()> {
         let what = format!("deployment/{name}");
         self.wait(namespace, &what, within, |object| {
             let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
             let status = &object["status"];
-            let now = object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
+            let now =
+                object["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default();
             let done = status["observedGeneration"] == object["metadata"]["generation"]
-                && ["updatedReplicas", "readyReplicas", "replicas"].iter().all(|k| status[*k].as_i64() == Some(wanted));
+                && ["updatedReplicas", "readyReplicas", "replicas"]
+                    .iter()
+                    .all(|k| status[*k].as_i64() == Some(wanted));
             (done && (image.is_empty() || now == image)).then_some(())
         })
         .await

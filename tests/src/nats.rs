@@ -41,7 +41,8 @@ impl Nats {
         );
         std::fs::write(&config, text)?;
         let own = Own { config, log: directory.join("nats.log"), child: None };
-        let mut nats = Self { platform: platform.clone(), url: format!("nats://127.0.0.1:{port}"), own: Some(own) };
+        let mut nats =
+            Self { platform: platform.clone(), url: format!("nats://127.0.0.1:{port}"), own: Some(own) };
         nats.resume().await?;
         Ok(nats)
     }
@@ -53,7 +54,10 @@ impl Nats {
         let mut command = Command::new(self.platform.bin.join("nats-server"));
         command.arg("--config").arg(&own.config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         own.child = Some(command.kill_on_drop(true).spawn().context("nats-server cannot be started")?);
-        until("nats-server answers", Duration::from_secs(10), async || self.command(&["account", "info"]).await?.ok("")).await?;
+        until("nats-server answers", Duration::from_secs(10), async || {
+            self.command(&["account", "info"]).await?.ok("")
+        })
+        .await?;
         Ok(())
     }
 

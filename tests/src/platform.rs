@@ -27,13 +27,16 @@ pub struct Platform {
     pub prometheus_url: String,
     pub image_busybox: String,
     pub image_runner: String,
+    /// Parts that are the user's own: never stopped, never cleaned.
+    pub given: Vec<String>,
     docker_config: PathBuf,
 }
 
 impl Platform {
     /// The platform, which must be up.
     pub async fn get() -> anyhow::Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository's root")?.to_owned();
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository's root")?.to_owned();
         let mut command = Command::new(root.join("tests/platform/platform"));
         command.arg("env");
         let text = shell::run(command, "").await?.ok("platform env")?;
@@ -43,7 +46,10 @@ impl Platform {
             .map(|(name, value)| (name, value.trim_matches('"')))
             .collect();
         let get = |name: &str| {
-            values.get(name).map(|v| (*v).to_owned()).with_context(|| format!("the platform does not tell {name}"))
+            values
+                .get(name)
+                .map(|v| (*v).to_owned())
+                .with_context(|| format!("the platform does not tell {name}"))
         };
         let directory = PathBuf::from(get("SLUICE_PLATFORM_DIR")?);
         let platform = Self {
@@ -60,6 +66,7 @@ impl Platform {
             prometheus_url: get("SLUICE_PROMETHEUS_URL")?,
             image_busybox: get("SLUICE_IMAGE_BUSYBOX")?,
             image_runner: get("SLUICE_IMAGE_RUNNER")?,
+            given: get("SLUICE_GIVEN_PARTS")?.split_whitespace().map(str::to_owned).collect(),
             root,
         };
         Ok(platform)
@@ -80,6 +87,11 @@ impl Platform {
         Ok(())
     }
 
+    /// Whether a part (`docker`, `kube`, `nats`) is the platform's own, to be cleaned as it likes.
+    pub fn owns(&self, part: &str) -> bool {
+        !self.given.iter().any(|given| given == part)
+    }
+
     pub fn script(&self) -> Command {
         Command::new(self.root.join("tests/platform/platform"))
     }
@@ -92,13 +104,17 @@ impl Platform {
     pub fn docker(&self) -> Command {
         let mut command = Command::new("docker");
         // The classic builder: the other one needs a plug-in that Debian does not have.
-        command.env("DOCKER_HOST", &self.docker_host).env("DOCKER_CONFIG", &self.docker_config).env("DOCKER_BUILDKIT", "0");
+        command
+            .env("DOCKER_HOST", &self.docker_host)
+            .env("DOCKER_CONFIG", &self.docker_config)
+            .env("DOCKER_BUILDKIT", "0");
         command
     }
 
     /// A program of ours from `target/debug`, or from `$SLUICE_TARGET`.
     pub fn ours(&self, name: &str) -> PathBuf {
-        let target = std::env::var_os("SLUICE_TARGET").map_or_else(|| self.root.join("target/debug"), PathBuf::from);
+        let target =
+            std::env::var_os("SLUICE_TARGET").map_or_else(|| self.root.join("target/debug"), PathBuf::from);
         target.join(name)
     }
 }

@@ -51,9 +51,16 @@ pub async fn push(world: &World, shop: &Shop, version: &str, report: &Report) ->
 }
 
 /// Follows the run of a commit that was pushed.
-pub async fn follow(world: &World, commit: String, version: &str, since: u64, report: &Report) -> anyhow::Result<Chain> {
+pub async fn follow(
+    world: &World,
+    commit: String,
+    version: &str,
+    since: u64,
+    report: &Report,
+) -> anyhow::Result<Chain> {
     let witness = world.witness()?;
-    let pushed = witness.wait_after(since, "push.received", SOON, |e| e.data["after"] == commit.as_str()).await?;
+    let pushed =
+        witness.wait_after(since, "push.received", SOON, |e| e.data["after"] == commit.as_str()).await?;
     report.fact(&pushed, "ingress took the push");
     let correlation = pushed.correlation().to_owned();
     ensure!(!correlation.is_empty(), "the push has no correlation id: {pushed:?}");
@@ -63,7 +70,8 @@ pub async fn follow(world: &World, commit: String, version: &str, since: u64, re
     let run = queued.data["run"]["number"].as_u64().context("the run's number")?;
     report.fact(&queued, &format!("run {run} planned: {}", jobs(&queued)));
     for key in ["test", "build"] {
-        let started = witness.wait_after(since, "job.started", SOON, |e| ours(e) && e.data["key"] == key).await?;
+        let started =
+            witness.wait_after(since, "job.started", SOON, |e| ours(e) && e.data["key"] == key).await?;
         report.fact(&started, &format!("job {key} started"));
         if key == "build" {
             let built = witness.wait_after(since, "image.built", SOON, ours).await?;
@@ -71,9 +79,15 @@ pub async fn follow(world: &World, commit: String, version: &str, since: u64, re
             let published = witness.wait_after(since, "image.published", SOON, ours).await?;
             report.fact(&published, &format!("image pushed, {} bytes", published.data["bytes_sent"]));
         }
-        let finished = witness.wait_after(since, "job.finished", SOON, |e| ours(e) && e.data["key"] == key).await?;
+        let finished =
+            witness.wait_after(since, "job.finished", SOON, |e| ours(e) && e.data["key"] == key).await?;
         report.fact(&finished, &format!("job {key}: {}", text(&finished.data["conclusion"])));
-        ensure!(finished.data["conclusion"] == "success", "job {key}: {}\n{}", finished.data, witness.story(since));
+        ensure!(
+            finished.data["conclusion"] == "success",
+            "job {key}: {}\n{}",
+            finished.data,
+            witness.story(since)
+        );
     }
     let finished = witness.wait_after(since, "run.finished", SOON, ours).await?;
     report.fact(&finished, &format!("run {run}: {}", text(&finished.data["conclusion"])));
@@ -82,7 +96,10 @@ pub async fn follow(world: &World, commit: String, version: &str, since: u64, re
     let published = witness.wait_after(since, "image.published", SOON, ours).await?;
     let digest = text(&published.data["digest"]);
     let tagged = registry::digest(&world.platform, &world.image_path(), &tag).await?;
-    report.expect("the tag in the registry is the digest that was published", tagged.as_deref() == Some(&digest))?;
+    report.expect(
+        "the tag in the registry is the digest that was published",
+        tagged.as_deref() == Some(&digest),
+    )?;
     let sent = witness.wait_after(since, "chat.sent", SOON, ours).await?;
     report.fact(&sent, "Telegram message");
     let image = format!("{}:{tag}", world.image());
@@ -93,43 +110,62 @@ pub async fn follow(world: &World, commit: String, version: &str, since: u64, re
 pub async fn dev(world: &World, shop: &Shop, chain: &Chain, report: &Report) -> anyhow::Result<()> {
     let witness = world.witness()?;
     let ours = |e: &Event| e.correlation() == chain.correlation;
-    let bumped = witness.wait_after(chain.since, "bump.committed", SOON, |e| ours(e) && e.data["bump"]["kind"] == "bump").await?;
+    let bumped = witness
+        .wait_after(chain.since, "bump.committed", SOON, |e| ours(e) && e.data["bump"]["kind"] == "bump")
+        .await?;
     report.fact(&bumped, &format!("deploy/dev: {}", bumped.data["changes"][0]["to"]));
     shop.deploy.pull().await?;
     let commit = text(&bumped.data["commit"]);
     one_line(shop, &commit, "dev/web/deployment.yaml", &chain.image, report).await?;
-    let pushed = witness.wait_after(chain.since, "push.received", SOON, |e| e.data["after"] == commit.as_str()).await?;
+    let pushed = witness
+        .wait_after(chain.since, "push.received", SOON, |e| e.data["after"] == commit.as_str())
+        .await?;
     report.fact(&pushed, "the commit came back by webhook");
     report.expect("one correlation id from commit to commit", ours(&pushed))?;
     let rendered = witness
-        .wait_after(bumped.sequence, "render.succeeded", SOON, |e| about(e, "shop-dev") && e.data["render"]["revision"] == commit.as_str())
+        .wait_after(bumped.sequence, "render.succeeded", SOON, |e| {
+            about(e, "shop-dev") && e.data["render"]["revision"] == commit.as_str()
+        })
         .await?;
     report.fact(&rendered, &format!("rendered: {} objects", rendered.data["objects"]));
     let compared = witness
-        .wait_after(bumped.sequence, "app.compared", SOON, |e| about(e, "shop-dev") && e.data["sync"] == "OutOfSync")
+        .wait_after(bumped.sequence, "app.compared", SOON, |e| {
+            about(e, "shop-dev") && e.data["sync"] == "OutOfSync"
+        })
         .await?;
     report.fact(&compared, "shop-dev is OutOfSync");
     let synced = witness
-        .wait_after(compared.sequence, "sync.finished", SOON, |e| about(e, "shop-dev") && e.data["sync"]["revision"] == commit.as_str())
+        .wait_after(compared.sequence, "sync.finished", SOON, |e| {
+            about(e, "shop-dev") && e.data["sync"]["revision"] == commit.as_str()
+        })
         .await?;
     report.fact(&synced, &format!("sync {}", text(&synced.data["outcome"])));
     report.expect("dev is synced by itself", synced.data["outcome"] == "Succeeded")?;
     world.kube.rolled_out(&world.names.dev, "web", &chain.image, SOON).await?;
     let healthy = witness
-        .wait_after(compared.sequence, "app.health_changed", SOON, |e| about(e, "shop-dev") && e.data["to"] == "Healthy")
+        .wait_after(compared.sequence, "app.health_changed", SOON, |e| {
+            about(e, "shop-dev") && e.data["to"] == "Healthy"
+        })
         .await?;
     report.fact(&healthy, "shop-dev is Healthy");
     serves(world, &world.names.dev, &chain.version, report).await
 }
 
 /// Step 3: a person promotes, prod turns OutOfSync, and nothing else happens.
-pub async fn promote(world: &World, shop: &Shop, chain: &Chain, cli: &Cli, report: &Report) -> anyhow::Result<String> {
+pub async fn promote(
+    world: &World,
+    shop: &Shop,
+    chain: &Chain,
+    cli: &Cli,
+    report: &Report,
+) -> anyhow::Result<String> {
     let witness = world.witness()?;
     let before = live_image(world).await?;
     let since = witness.now();
     report.note("sluice promote shop-web");
     cli.ok(&["promote", "shop-web"]).await?;
-    let bumped = witness.wait_after(since, "bump.committed", SOON, |e| e.data["bump"]["kind"] == "promotion").await?;
+    let bumped =
+        witness.wait_after(since, "bump.committed", SOON, |e| e.data["bump"]["kind"] == "promotion").await?;
     report.fact(&bumped, &format!("deploy/prod: {}", bumped.data["changes"][0]["to"]));
     shop.deploy.pull().await?;
     let commit = text(&bumped.data["commit"]);
@@ -147,32 +183,51 @@ pub async fn promote(world: &World, shop: &Shop, chain: &Chain, cli: &Cli, repor
 }
 
 /// After a grant: prod runs the image, written by exactly one operation.
-pub async fn prod(world: &World, chain: &Chain, since: u64, surface: &str, report: &Report) -> anyhow::Result<()> {
+pub async fn prod(
+    world: &World,
+    chain: &Chain,
+    since: u64,
+    surface: &str,
+    report: &Report,
+) -> anyhow::Result<()> {
     let witness = world.witness()?;
     let about_prod = |e: &Event| about(e, "shop-prod");
     let issued = witness.wait_after(since, "grant.issued", SOON, about_prod).await?;
-    report.fact(&issued, &format!("grant for {} by {}", short(&issued.data["revision"]), text(&issued.data["person"])));
+    report.fact(
+        &issued,
+        &format!("grant for {} by {}", short(&issued.data["revision"]), text(&issued.data["person"])),
+    );
     report.expect("the grant tells where it was given", issued.data["surface"] == surface)?;
-    let consumed = witness.wait_after(since, "grant.consumed", SOON, |e| e.data["grant"] == issued.data["grant"]).await?;
+    let consumed = witness
+        .wait_after(since, "grant.consumed", SOON, |e| e.data["grant"] == issued.data["grant"])
+        .await?;
     report.fact(&consumed, "grant consumed");
     let synced = witness.wait_after(since, "sync.finished", SOON, about_prod).await?;
     report.fact(&synced, &format!("sync {}", text(&synced.data["outcome"])));
-    report.expect("what was granted is what was applied", synced.data["sync"]["revision"] == issued.data["revision"])?;
+    report.expect(
+        "what was granted is what was applied",
+        synced.data["sync"]["revision"] == issued.data["revision"],
+    )?;
     ensure!(synced.data["outcome"] == "Succeeded", "the sync of prod: {}", synced.data);
     world.kube.rolled_out(&world.names.prod, "web", &chain.image, SOON).await?;
-    let healthy = witness.wait_after(since, "app.health_changed", SOON, |e| about_prod(e) && e.data["to"] == "Healthy").await?;
+    let healthy = witness
+        .wait_after(since, "app.health_changed", SOON, |e| about_prod(e) && e.data["to"] == "Healthy")
+        .await?;
     report.fact(&healthy, "shop-prod is Healthy");
     serves(world, &world.names.prod, &chain.version, report).await
 }
 
 /// Whether a fact is about this application.
 pub fn about(event: &Event, app: &str) -> bool {
-    [&event.data["app"]["app"], &event.data["sync"]["app"]["app"], &event.data["render"]["app"]].iter().any(|a| **a == app)
+    [&event.data["app"]["app"], &event.data["sync"]["app"]["app"], &event.data["render"]["app"]]
+        .iter()
+        .any(|a| **a == app)
 }
 
 /// The image that prod's Deployment runs now.
 pub async fn live_image(world: &World) -> anyhow::Result<String> {
-    let object = world.kube.get(&world.names.prod, "deployment/web").await?.context("prod has no Deployment")?;
+    let object =
+        world.kube.get(&world.names.prod, "deployment/web").await?.context("prod has no Deployment")?;
     Ok(text(&object["spec"]["template"]["spec"]["containers"][0]["image"]))
 }
 
@@ -180,17 +235,27 @@ pub async fn live_image(world: &World) -> anyhow::Result<String> {
 async fn one_line(shop: &Shop, commit: &str, file: &str, image: &str, report: &Report) -> anyhow::Result<()> {
     let stat = shop.deploy.git(&["show", "--numstat", "--format=", commit]).await?;
     report.expect("one line of one file changed", stat.trim() == format!("1\t1\t{file}"))?;
-    let (before, after) = (shop.deploy.git(&["show", &format!("{commit}~:{file}")]).await?, shop.deploy.git(&["show", &format!("{commit}:{file}")]).await?);
-    let old = before.split_whitespace().find(|w| w.starts_with(image.split_at(image.len() - 8).0)).context("the old image")?;
+    let (before, after) = (
+        shop.deploy.git(&["show", &format!("{commit}~:{file}")]).await?,
+        shop.deploy.git(&["show", &format!("{commit}:{file}")]).await?,
+    );
+    let old = before
+        .split_whitespace()
+        .find(|w| w.starts_with(image.split_at(image.len() - 8).0))
+        .context("the old image")?;
     report.expect("every other byte is kept", before.replace(old, image) == after)
 }
 
 /// The pods answer with the version that was pushed.
 async fn serves(world: &World, namespace: &str, version: &str, report: &Report) -> anyhow::Result<()> {
-    let arguments = ["-n", namespace, "exec", "deployment/web", "--", "wget", "-qO-", "http://127.0.0.1:8080/version"];
+    let arguments =
+        ["-n", namespace, "exec", "deployment/web", "--", "wget", "-qO-", "http://127.0.0.1:8080/version"];
     let answer = world.kube.ok(&arguments).await?;
     report.note(&format!("GET /version in {namespace}: {}", answer.trim()));
-    report.expect("the pod serves the version that was pushed", answer.contains(&format!("\"version\": \"{version}\"")))
+    report.expect(
+        "the pod serves the version that was pushed",
+        answer.contains(&format!("\"version\": \"{version}\"")),
+    )
 }
 
 fn jobs(queued: &Event) -> String {

@@ -17,7 +17,9 @@ pub async fn until<T, E: std::fmt::Display>(
     loop {
         match look().await {
             Ok(found) => return Ok(found),
-            Err(seen) if Instant::now() >= deadline => bail!("{what}: not within {within:?}; at last: {seen}"),
+            Err(seen) if Instant::now() >= deadline => {
+                bail!("{what}: not within {within:?}; at last: {seen}")
+            }
             Err(_) => sleep(PAUSE).await,
         }
     }

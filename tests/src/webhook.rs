@@ -31,7 +31,13 @@ impl Delivery {
         });
         let body = body.to_string().into_bytes();
         let signature = Some(sign(secret, &body));
-        Self { url: url.to_owned(), event: "push".into(), delivery: "11111111-2222-3333-4444-555555555555".into(), body, signature }
+        Self {
+            url: url.to_owned(),
+            event: "push".into(),
+            delivery: "11111111-2222-3333-4444-555555555555".into(),
+            body,
+            signature,
+        }
     }
 
     /// Sends it and answers the status and the body.
@@ -53,7 +59,8 @@ impl Delivery {
 
 /// GitHub's signature of `body`.
 pub fn sign(secret: &str, body: &[u8]) -> String {
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| unreachable!("any length is a key"));
+    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(secret.as_bytes())
+        .unwrap_or_else(|_| unreachable!("any length is a key"));
     mac.update(body);
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }

@@ -55,7 +55,10 @@ pub struct Witness {
 impl Witness {
     /// Begins to watch, once there is the stream EVENTS.
     pub async fn start(nats: &Nats) -> anyhow::Result<Self> {
-        until("the stream EVENTS", Duration::from_secs(30), async || nats.ok(&["stream", "info", "EVENTS", "--json"]).await).await?;
+        until("the stream EVENTS", Duration::from_secs(30), async || {
+            nats.ok(&["stream", "info", "EVENTS", "--json"]).await
+        })
+        .await?;
         let mut witness = Self { events: watch::Sender::new(Vec::new()), reader: None };
         witness.follow(nats)?;
         Ok(witness)
@@ -100,7 +103,12 @@ impl Witness {
     }
 
     /// The first fact of this kind, from now or before, that `look` accepts.
-    pub async fn wait(&self, kind: &str, within: Duration, look: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
+    pub async fn wait(
+        &self,
+        kind: &str,
+        within: Duration,
+        look: impl Fn(&Event) -> bool,
+    ) -> anyhow::Result<Event> {
         self.wait_after(0, kind, within, look).await
     }
 
@@ -174,7 +182,8 @@ fn parse(line: &[u8]) -> Option<Event> {
     // $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>
     let reply: Vec<_> = dumped.reply.split('.').collect();
     let body = base64::engine::general_purpose::STANDARD.decode(dumped.data.unwrap_or_default()).ok()?;
-    let first = |(name, mut values): (String, Vec<String>)| (name, values.drain(..).next().unwrap_or_default());
+    let first =
+        |(name, mut values): (String, Vec<String>)| (name, values.drain(..).next().unwrap_or_default());
     Some(Event {
         sequence: reply.get(reply.len().checked_sub(4)?)?.parse().ok()?,
         time: reply.get(reply.len().checked_sub(2)?)?.parse().ok()?,
@@ -192,7 +201,10 @@ mod tests {
     fn what_the_command_dumps_is_read() {
         let line = br#"{"Subject":"evt.run.o_r.1.started","Reply":"$JS.ACK.EVENTS.Gc.1.41.2.1795531765517251268.0","Header":{"ce-id":["x"]},"Data":"eyJhIjoxfQ==","Sub":null}"#;
         let event = parse(line).unwrap();
-        assert_eq!((event.sequence, event.time, event.kind().as_str()), (41, 1_795_531_765_517_251_268, "run.started"));
+        assert_eq!(
+            (event.sequence, event.time, event.kind().as_str()),
+            (41, 1_795_531_765_517_251_268, "run.started")
+        );
         assert_eq!((event.header("ce-id"), &event.data["a"]), ("x", &serde_json::json!(1)));
         assert!(parse(b"not json").is_none());
     }

@@ -20,7 +20,8 @@ use crate::witness::Witness;
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The services that `sluice up` runs, each with a program of its own.
-pub const SERVICES: [&str; 7] = ["ingress", "builder", "publisher", "renderer", "reconciler", "notifier", "api"];
+pub const SERVICES: [&str; 7] =
+    ["ingress", "builder", "publisher", "renderer", "reconciler", "notifier", "api"];
 
 /// Names that a world owns on the shared platform.
 #[derive(Debug, Clone)]
@@ -38,7 +39,25 @@ impl Names {
     /// As a team would have them; one world at a time.
     pub fn plain() -> Self {
         let name = str::to_owned;
-        Self { owner: name("demo"), system: name("sluice"), apps: name("argocd"), dev: name("web-dev"), prod: name("web-prod") }
+        Self {
+            owner: name("demo"),
+            system: name("sluice"),
+            apps: name("argocd"),
+            dev: name("web-dev"),
+            prod: name("web-prod"),
+        }
+    }
+
+    /// For a cluster that is not ours, where `argocd` may be somebody's real one.
+    pub fn careful() -> Self {
+        let name = |part: &str| format!("sluice-demo-{part}");
+        Self {
+            owner: "demo".to_owned(),
+            system: name("system"),
+            apps: name("apps"),
+            dev: name("dev"),
+            prod: name("prod"),
+        }
     }
 
     /// Nobody else's.
@@ -77,6 +96,10 @@ pub struct World {
     pub processes: Vec<Process>,
     /// Laid over the generated configuration before each start.
     pub settings: Value,
+    /// Chats go to the real Bot API instead of the fake.
+    pub real_telegram: bool,
+    /// The team's chat.
+    pub chat: i64,
     witness: Option<Witness>,
     keep: bool,
 }
@@ -110,8 +133,11 @@ impl World {
         bot_token: String,
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&directory)?;
-        let planted =
-            Planted { webhook: format!("whsec-{}", token(24)), digitalocean: format!("dop_v1_{}", token(40)), bot_token };
+        let planted = Planted {
+            webhook: format!("whsec-{}", token(24)),
+            digitalocean: format!("dop_v1_{}", token(40)),
+            bot_token,
+        };
         let world = Self {
             kube: Kubectl::new(&platform),
             http: reqwest::Client::builder().no_proxy().build()?,
@@ -124,6 +150,8 @@ impl World {
             telegram,
             processes: Vec::new(),
             settings: json!({}),
+            real_telegram: false,
+            chat: 1001,
             witness: None,
             keep: false,
         };
@@ -163,6 +191,11 @@ impl World {
         format!("http://127.0.0.1:{}/webhooks/github", self.ports.ingress)
     }
 
+    /// Where the API server writes the first admin password.
+    pub fn password_file(&self) -> PathBuf {
+        self.directory.join("admin-password")
+    }
+
     pub fn api_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.api)
     }
@@ -197,9 +230,20 @@ impl World {
     /// Points a repository's webhook here.
     pub async fn hook(&self, repository: &str) -> anyhow::Result<()> {
         let mut command = self.platform.script();
-        command.args(["repo", &self.full_name(repository), &self.webhook_url()]).env("WEBHOOK_SECRET", &self.planted.webhook);
+        command
+            .args(["repo", &self.full_name(repository), &self.webhook_url()])
+            .env("WEBHOOK_SECRET", &self.planted.webhook);
         crate::shell::run(command, "").await?.ok("platform repo")?;
         Ok(())
+    }
+
+    /// Takes the repository's webhook away.
+    pub async fn unhook(&self, repository: &str) -> anyhow::Result<()> {
+        let path = self
+            .platform
+            .directory
+            .join(format!("git/repos/{}.git/platform-webhook", self.full_name(repository)));
+        std::fs::remove_file(&path).with_context(|| format!("{}", path.display()))
     }
 
     /// Starts `sluice up` and waits until it is ready.
@@ -225,7 +269,11 @@ impl World {
     }
 
     /// Starts one service in a process of its own; with a failpoint, it may end before it is ready.
-    pub async fn start_service(&mut self, service: &str, environment: &[(&str, &str)]) -> anyhow::Result<&mut Process> {
+    pub async fn start_service(
+        &mut self,
+        service: &str,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<&mut Process> {
         let config = config::write(self)?;
         let start = Start {
             program: &format!("sluice-{service}"),
@@ -257,7 +305,8 @@ impl World {
         self.processes.iter_mut().find(|p| p.name == name).with_context(|| format!("{name} was not started"))
     }
 
-    async fn watch(&mut self) -> anyhow::Result<()> {
+    /// Begins to witness the bus; done by the `up` functions.
+    pub async fn watch(&mut self) -> anyhow::Result<()> {
         if self.witness.is_none() {
             self.witness = Some(Witness::start(&self.nats).await?);
         }
@@ -276,16 +325,28 @@ impl World {
 
     /// The definitions of Applications and projects, name spaces, and the project `default`.
     async fn make_definitions(&self) -> anyhow::Result<()> {
+        let there = self.kube.run(&["get", "crd", "applications.argoproj.io"], "").await?.code == 0;
         let folder = self.platform.root.join("k8s/base/crds");
         for entry in std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))? {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "yaml") && !path.ends_with("kustomization.yaml") {
+            // In somebody's cluster, the definitions that Argo CD brought are good.
+            let keep = there && !self.platform.owns("kube");
+            if !keep && path.extension().is_some_and(|e| e == "yaml") && !path.ends_with("kustomization.yaml")
+            {
                 self.kube.apply(&std::fs::read_to_string(path)?).await?;
             }
         }
-        self.kube.ok(&["wait", "--for=condition=Established", "crd/applications.argoproj.io", "crd/appprojects.argoproj.io"]).await?;
+        self.kube
+            .ok(&[
+                "wait",
+                "--for=condition=Established",
+                "crd/applications.argoproj.io",
+                "crd/appprojects.argoproj.io",
+            ])
+            .await?;
         let names = &self.names;
-        let space = |name: &String| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let space =
+            |name: &String| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         let project = json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": "default", "namespace": names.apps},
             "spec": {"sourceRepos": ["*"], "destinations": [{"server": "*", "namespace": "*"}],
@@ -299,7 +360,7 @@ impl World {
         let ci = [
             ("IMAGE_PATH", self.image_path()),
             ("DIGITALOCEAN_ACCESS_TOKEN", self.planted.digitalocean.clone()),
-            ("chat", "1001".to_owned()),
+            ("chat", self.chat.to_string()),
             ("token", self.planted.bot_token.clone()),
         ];
         let telegram = self.secret("telegram", "telegram", &[], json!({"token": self.planted.bot_token}));
@@ -310,7 +371,8 @@ impl World {
 
     /// Makes a repository known to Sluice, with its webhook's secret and the right to push.
     pub fn repository_secret(&self, name: &str) -> Value {
-        let annotations = [("sluice.dev/url", self.clone_url(name)), ("sluice.dev/full-name", self.full_name(name))];
+        let annotations =
+            [("sluice.dev/url", self.clone_url(name)), ("sluice.dev/full-name", self.full_name(name))];
         let data = json!({
             "username": self.platform.git_user, "password": self.platform.git_password, "webhook-secret": self.planted.webhook,
         });
@@ -326,7 +388,8 @@ impl World {
     }
 
     fn secret(&self, kind: &str, name: &str, annotations: &[(&str, String)], data: Value) -> Value {
-        let annotations: serde_json::Map<_, _> = annotations.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
+        let annotations: serde_json::Map<_, _> =
+            annotations.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
         json!({
             "apiVersion": "v1", "kind": "Secret", "stringData": data,
             "metadata": {"name": format!("{kind}-{name}"), "namespace": self.names.system, "annotations": annotations,

@@ -62,7 +62,13 @@ impl Report {
             last.duration_ms = millis(last.began);
         }
         let began = Instant::now();
-        chapters.push(Chapter { title: title.to_owned(), began, duration_ms: 0, timeline: Vec::new(), expectations: Vec::new() });
+        chapters.push(Chapter {
+            title: title.to_owned(),
+            began,
+            duration_ms: 0,
+            timeline: Vec::new(),
+            expectations: Vec::new(),
+        });
     }
 
     pub fn note(&self, text: &str) {
@@ -96,7 +102,8 @@ impl Report {
         if let Some(last) = chapters.last_mut() {
             last.duration_ms = millis(last.began);
         }
-        let held = error.is_none() && chapters.iter().flat_map(|c| &c.expectations).all(|e| e["held"] == true);
+        let held =
+            error.is_none() && chapters.iter().flat_map(|c| &c.expectations).all(|e| e["held"] == true);
         json!({"held": held, "error": error, "duration_ms": millis(self.began), "chapters": *chapters})
     }
 
@@ -104,7 +111,13 @@ impl Report {
         let mut chapters = self.chapters.lock().unwrap_or_else(PoisonError::into_inner);
         if chapters.is_empty() {
             let began = Instant::now();
-            chapters.push(Chapter { title: String::new(), began, duration_ms: 0, timeline: Vec::new(), expectations: Vec::new() });
+            chapters.push(Chapter {
+                title: String::new(),
+                began,
+                duration_ms: 0,
+                timeline: Vec::new(),
+                expectations: Vec::new(),
+            });
         }
         if let Some(chapter) = chapters.last_mut() {
             let after = millis(chapter.began);
