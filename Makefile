@@ -54,7 +54,9 @@ bench: up ## Ratios against the limit measured in the same run (optimised build)
 	@SLUICE_TARGET=$(CURDIR)/target/release target/release/sluice-bench $(ARGS)
 
 images: up ## Images of every program, in the local registry
-	@tests/platform/images
+	@$(call say,builds Sluice with optimisation (about 20 min the first time))
+	@cargo build $(QUIET) --release --workspace --bins
+	@tests/platform/images release
 
 up: packages ## Start the real parts: Docker, registry, NATS, Git, Kubernetes, Prometheus
 	@$(PLATFORM) up

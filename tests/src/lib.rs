@@ -19,6 +19,7 @@ pub mod registry;
 pub mod seed;
 pub mod shell;
 pub mod story;
+pub mod supervised;
 pub mod until;
 pub mod webhook;
 pub mod witness;

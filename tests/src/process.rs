@@ -36,7 +36,7 @@ pub struct Start<'a> {
 }
 
 impl Process {
-    pub async fn start(platform: &Platform, start: Start<'_>) -> anyhow::Result<Self> {
+    pub fn start(platform: &Platform, start: Start<'_>) -> anyhow::Result<Self> {
         let program = platform.ours(start.program);
         if !program.exists() {
             bail!("{} is not built: run `make build`", program.display());

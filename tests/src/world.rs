@@ -262,7 +262,7 @@ impl World {
             environment,
             directory: &self.directory,
         };
-        let mut process = Process::start(&self.platform, start).await?;
+        let mut process = Process::start(&self.platform, start)?;
         process.ready(READY_WITHIN).await?;
         self.processes.push(process);
         self.watch().await
@@ -284,7 +284,7 @@ impl World {
             environment,
             directory: &self.directory,
         };
-        let process = Process::start(&self.platform, start).await?;
+        let process = Process::start(&self.platform, start)?;
         self.processes.retain(|p| p.name != service);
         self.processes.push(process);
         self.processes.last_mut().context("the process just started")
