@@ -31,6 +31,15 @@ pub async fn empty(world: &World, name: &str) -> anyhow::Result<Copy> {
     Copy::init(&world.platform, &path, &url).await
 }
 
+/// Makes a branch the repository's default, on the server.
+pub async fn default_branch(world: &World, name: &str, branch: &str) -> anyhow::Result<()> {
+    let path = world.platform.directory.join(format!("git/repos/{}.git", world.full_name(name)));
+    let mut command = tokio::process::Command::new("git");
+    command.current_dir(path).args(["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
+    shell::run(command, "").await?.ok("git symbolic-ref")?;
+    Ok(())
+}
+
 /// Copies a folder; texts get this world's addresses and names.
 pub fn transcribe(world: &World, from: &Path, to: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(from).with_context(|| format!("{}", from.display()))? {
