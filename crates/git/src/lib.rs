@@ -17,6 +17,7 @@ mod changes;
 mod checkout;
 mod command;
 mod commit;
+mod fault;
 mod fetch;
 mod flight;
 mod history;

@@ -6,7 +6,7 @@
 //! and fetched again, never repaired.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
@@ -19,6 +19,9 @@ use crate::address::Remote;
 use crate::fetch::{FetchError, Wish};
 use crate::flight::Flight;
 use crate::object;
+
+/// How often a mirror that another process writes to is tried.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Deadlines of transfers.
 #[derive(Debug, Clone)]
@@ -171,12 +174,17 @@ impl Shared {
     /// Keeps other processes from writing the same mirror until the file is dropped.
     pub(crate) async fn lock_file(&self) -> std::io::Result<File> {
         let path = self.dir.with_extension("lock");
-        object::blocking(move || {
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-            file.lock()?;
-            Ok(file)
-        })
-        .await
+        let file =
+            object::blocking(move || OpenOptions::new().create(true).truncate(false).write(true).open(path))
+                .await?;
+        // Waiting in the system call would hold a thread for as long as another process fetches.
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@
 use sluice_schemas::Sha;
 
 use crate::command::{CommandError, Git};
-use crate::fetch::{FetchError, last_line};
+use crate::fault::last_line;
+use crate::fetch::FetchError;
 use crate::mirror::Mirror;
 use crate::object::{self, blocking};
 use crate::refs::RefName;

@@ -135,6 +135,20 @@ async fn a_blob_that_is_damaged_is_found_when_it_is_read() {
     assert_eq!(content, b"the content");
 }
 
+#[tokio::test]
+async fn a_lock_that_a_killed_git_left_does_not_stop_anybody() {
+    let fixture = Fixture::new();
+    fixture.write("a", "1");
+    let one = fixture.push("main", "one");
+    let (mirror, main) = (fixture.mirror(), RefName::branch("main").unwrap());
+    mirror.ensure(&one, Some(&main)).await.unwrap();
+    std::fs::write(mirror.directory().join("refs/heads/main.lock"), "").unwrap();
+    fixture.write("a", "2");
+    let two = fixture.push("main", "two");
+    mirror.ensure(&two, Some(&main)).await.unwrap();
+    assert_eq!(mirror.tip(&main).await, Some(two));
+}
+
 fn walk(dir: std::path::PathBuf) -> Vec<std::path::PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir];
