@@ -10,21 +10,20 @@ use time::OffsetDateTime;
 
 use crate::support::git;
 
-/// Makes a repository on the platform; `None` (with the reason printed by the test harness) when it is not up.
-fn repository(name: &str) -> Option<(String, String, String)> {
-    let url = std::env::var("SLUICE_GIT_URL").ok()?;
+/// Makes a repository on the platform, which must be up: URL, user, password.
+fn repository(name: &str) -> (String, String, String) {
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let platform = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/platform/platform");
-    let made = std::process::Command::new(platform).args(["repo", name]).output().ok()?;
+    let made = std::process::Command::new(platform).args(["repo", name]).output().unwrap();
     assert!(made.status.success(), "platform repo: {}", String::from_utf8_lossy(&made.stderr));
-    let user = std::env::var("SLUICE_GIT_USER").unwrap_or_else(|_| "dev".into());
-    let password = std::env::var("SLUICE_GIT_PASSWORD").unwrap_or_else(|_| "dev".into());
-    Some((format!("{url}/{name}.git"), user, password))
+    let url = setting("SLUICE_GIT_URL", "http://127.0.0.1:3080");
+    (format!("{url}/{name}.git"), setting("SLUICE_GIT_USER", "dev"), setting("SLUICE_GIT_PASSWORD", "dev"))
 }
 
 #[tokio::test]
 async fn credentials_open_the_push_and_wrong_ones_are_refused_without_being_named() {
     let unique = format!("git-crate/t{}", std::process::id());
-    let Some((url, user, password)) = repository(&unique) else { return };
+    let (url, user, password) = repository(&unique);
     let dir = TempDir::new().unwrap();
     let host = url.strip_prefix("http://").unwrap();
     git(dir.path(), &["clone", "-q", &url, "work"]);

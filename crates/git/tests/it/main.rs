@@ -1,5 +1,5 @@
 //! The crate against real repositories: local bare ones over `file://`, and the
-//! platform's HTTP server when it is up (`SLUICE_GIT_URL`).
+//! platform's HTTP server, which must be up.
 
 mod support;
 
