@@ -58,9 +58,14 @@ pub struct PlannedJob {
 
 /// Plans a run. `environment` offers what is known before any job ran: github, vars, inputs.
 pub fn plan(workflow: &Workflow, push: &Push, environment: &dyn Environment) -> Result<Decision, Mistakes> {
-    if let Some(reason) = not_triggered(workflow, push) {
-        return Ok(Decision::Skip(reason));
+    match not_triggered(workflow, push) {
+        Some(reason) => Ok(Decision::Skip(reason)),
+        None => expand(workflow, environment).map(Decision::Run),
     }
+}
+
+/// The jobs of a workflow whatever started it: the same workflow and environment give the same jobs in the same order.
+pub fn expand(workflow: &Workflow, environment: &dyn Environment) -> Result<Plan, Mistakes> {
     let mut mistakes = Vec::new();
     let mut warnings = Vec::new();
     for remark in &workflow.remarks {
@@ -79,7 +84,7 @@ pub fn plan(workflow: &Workflow, push: &Push, environment: &dyn Environment) -> 
         let message = format!("the workflow makes more than {MAX_JOBS} jobs");
         mistakes.push(Mistake { file: workflow.file.clone(), at: Default::default(), message });
     }
-    if mistakes.is_empty() { Ok(Decision::Run(Plan { jobs, warnings })) } else { Err(Mistakes(mistakes)) }
+    if mistakes.is_empty() { Ok(Plan { jobs, warnings }) } else { Err(Mistakes(mistakes)) }
 }
 
 /// Why the push does not start the workflow; `None` when it does.

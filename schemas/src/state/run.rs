@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 use crate::events::{Annotation, Conclusion, PlannedJob, RunRef};
-use crate::ids::{JobId, RunNumber};
+use crate::ids::{JobId, Person, RepoSlug, RunNumber};
 
 /// Where a run or job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +50,9 @@ pub struct RunState {
     pub jobs: Vec<JobState>,
     /// Remarks and mistakes.
     pub annotations: Vec<Annotation>,
+    /// Who asked for it to be stopped.
+    #[serde(default)]
+    pub cancelled_by: Option<Person>,
 }
 
 /// A job of a run.
@@ -81,6 +84,12 @@ pub struct RunsOfPush {
 }
 
 impl RunState {
+    /// The key in the bucket.
+    #[must_use]
+    pub fn key(repository: &RepoSlug, number: RunNumber) -> String {
+        format!("{repository}.{number}")
+    }
+
     /// The job with this id.
     #[must_use]
     pub fn job(&self, id: &JobId) -> Option<&JobState> {

@@ -159,6 +159,12 @@ impl From<&str> for Value {
     }
 }
 
+impl From<std::sync::Arc<str>> for Value {
+    fn from(text: std::sync::Arc<str>) -> Self {
+        Self::String(text)
+    }
+}
+
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::string(text)

@@ -1,0 +1,11 @@
+//! Images: from a workspace to blobs that the publisher can upload.
+//!
+//! [`context`] packs what the engine builds from, [`build`] builds, [`export`] takes the image apart, [`publish`]
+//! hands it over and waits for the answer, [`reference`] names it.
+
+pub(crate) mod build;
+pub(crate) mod context;
+pub(crate) mod export;
+pub(crate) mod ignore;
+pub(crate) mod publish;
+pub(crate) mod reference;
