@@ -40,20 +40,16 @@ impl Answerer {
         };
         let button = match (button, note) {
             (Some(button), Ok(note)) => {
-                if self.store.use_button(&button.id, press.update).await? {
-                    self.answer(&press, note, false).await;
-                    button
-                } else {
-                    self.answer(&press, "This button was used already.", true).await;
-                    self.record(press.update, press.from, "button", "refused").await;
-                    return Ok(());
+                // What changes something is used up before it is done; looking is free, and asking is used up when it led to
+                // a question, so that a stranger's press takes nothing from others.
+                let acts = matches!(button.act, Act::Confirm | Act::Cancel);
+                if acts && !self.store.use_button(&button.id, press.update).await? {
+                    return self.refuse(&press, USED).await;
                 }
+                self.answer(&press, note, false).await;
+                button
             }
-            (_, Err(refusal)) => {
-                self.answer(&press, refusal, true).await;
-                self.record(press.update, press.from, "button", "refused").await;
-                return Ok(());
-            }
+            (_, Err(refusal)) => return self.refuse(&press, refusal).await,
             (None, Ok(_)) => return Ok(()),
         };
         let (name, outcome) = match button.act {
@@ -66,6 +62,12 @@ impl Answerer {
         Ok(())
     }
 
+    async fn refuse(&self, press: &Press<'_>, why: &str) -> Result<(), AnswerError> {
+        self.answer(press, why, true).await;
+        self.record(press.update, press.from, "button", "refused").await;
+        Ok(())
+    }
+
     /// Answers the press itself. A failure is only logged: what the press does is told in a message anyway.
     async fn answer(&self, press: &Press<'_>, text: &str, alert: bool) {
         let Some(outbox) = self.bots.own() else { return };
@@ -75,7 +77,6 @@ impl Answerer {
     }
 
     async fn diff(&self, press: &Press<'_>, button: &Button) -> Result<&'static str, AnswerError> {
-        self.renew(&button.story).await?;
         let name = button.app.name();
         let (text, outcome) = match self.api.diff(press.from.id, &name).await {
             Ok(diff) if diff.is_empty() => {
@@ -100,7 +101,6 @@ impl Answerer {
         let ask = match asked {
             Ok(ask) if ask.revision == button.revision && ask.manifests == button.manifests => ask,
             Ok(ask) => {
-                self.renew(&button.story).await?;
                 let name = button.app.name();
                 let text = Text::new().code(name.clone()).say(format!(
                     " is at {} by now, and this card is for {}. See the newer card, or send ",
@@ -111,13 +111,16 @@ impl Answerer {
                 return Ok("outdated");
             }
             Err(trouble) => {
-                self.renew(&button.story).await?;
                 if let Some(text) = explain(&trouble) {
                     self.reply(press.update, press.chat, text).await?;
                 }
                 return Ok(trouble.outcome());
             }
         };
+        if !self.store.use_button(&button.id, press.update).await? {
+            // Somebody else was a moment faster: the message shows their question.
+            return Ok("refused");
+        }
         self.store
             .change_story(&button.story, |story| {
                 let mut story = story?;
@@ -226,24 +229,14 @@ impl Answerer {
             .await?;
         Ok("cancelled")
     }
-
-    /// Gives a story fresh buttons after one was used.
-    async fn renew(&self, story: &str) -> Result<(), AnswerError> {
-        self.store
-            .change_story(story, |story| {
-                let mut story = story?;
-                story.generation += 1;
-                Some(story)
-            })
-            .await?;
-        Ok(())
-    }
 }
+
+const USED: &str = "This button was used already.";
 
 /// Whether a button may be pressed by this person now: what to tell them, or why not.
 fn check(button: &Button, press: &Press<'_>, now: Timestamp) -> Result<&'static str, &'static str> {
     if button.used_by.is_some_and(|update| update != press.update) {
-        return Err("This button was used already.");
+        return Err(USED);
     }
     if button.user.is_some_and(|user| user != press.from.id) {
         return Err("Somebody else asked this. Ask for yourself with /sync.");
