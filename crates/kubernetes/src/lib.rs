@@ -24,7 +24,7 @@ mod status;
 pub mod tree;
 
 pub use application::{
-    AppDestination, Application, ApplicationSpec, Automated, Backoff, Info, ManagedNamespaceMetadata,
+    AppDestination, Application, ApplicationSpec, Automated, Backoff, Cascade, Info, ManagedNamespaceMetadata,
     ResourceIgnoreDifferences, RetryStrategy, SyncPolicy,
 };
 pub use client::{Cluster, Config, ConnectError, connect};

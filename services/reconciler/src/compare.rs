@@ -1,0 +1,408 @@
+//! Comparing an application: every desired object against the live one, side by side.
+//!
+//! The API server predicts the result of an apply (dry run); a prediction is remembered for as long as neither the desired
+//! object nor the live one (but for its status) changes, so that a rollout costs no requests and a push costs one request
+//! for each object that it touches. One object that cannot be compared is one error. Called by the application's actor.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt};
+use serde_json::Value;
+use sluice_gitops::compare::{images, normalise};
+use sluice_gitops::health::{self, Contribution, Health};
+use sluice_gitops::plan::{self, State};
+use sluice_gitops::resource::set_annotation;
+use sluice_gitops::{Gvk, ObjectKey, SyncOptions, redact, tracking};
+use sluice_kubernetes::annotations::OPERATION;
+use sluice_kubernetes::apply::ApplyError;
+use sluice_kubernetes::discovery::Kind;
+use sluice_schemas::events::SyncStatus;
+
+use crate::context::Context;
+use crate::desired::{Desired, DesiredObject, Resolution};
+
+/// The API server could not be asked; nothing is known, and nothing is concluded.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to compare {key}: {source}")]
+pub(crate) struct CompareError {
+    key: ObjectKey,
+    #[source]
+    source: ApplyError,
+}
+
+/// Which applications are gated: their objects are not taken over by others.
+pub(crate) trait Owners: Sync {
+    fn is_gated(&self, application: &str) -> bool;
+}
+
+/// What is remembered between comparisons of one application.
+#[derive(Default)]
+pub(crate) struct Memo {
+    predictions: HashMap<ObjectKey, Prediction>,
+    /// Objects that the API server said are not there; the watch reports when they appear.
+    absent: HashSet<ObjectKey>,
+}
+
+#[derive(Clone)]
+struct Prediction {
+    desired: String,
+    /// Normalised live object that this was predicted from.
+    live: Option<Arc<Value>>,
+    state: State,
+    /// Masked.
+    predicted: Option<Arc<Value>>,
+    /// It follows from the two objects alone, and not from a namespace or a permission that may come.
+    lasts: bool,
+}
+
+/// One object, compared.
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub(crate) plan: plan::Compared,
+    /// Normalised and masked.
+    pub(crate) predicted: Option<Arc<Value>>,
+    /// Normalised and masked.
+    pub(crate) live: Option<Arc<Value>>,
+    pub(crate) health: Option<Health>,
+    pub(crate) exists: bool,
+    /// On its way out already.
+    pub(crate) terminating: bool,
+}
+
+/// One application, compared.
+pub(crate) struct Compared {
+    pub(crate) objects: Vec<Object>,
+    pub(crate) sync: SyncStatus,
+    pub(crate) health: Health,
+    pub(crate) images: Vec<String>,
+    pub(crate) live_images: Vec<String>,
+    pub(crate) errors: Vec<String>,
+}
+
+impl Compared {
+    pub(crate) fn out_of_sync(&self) -> usize {
+        self.objects.iter().filter(|it| it.sync_status() == SyncStatus::OutOfSync).count()
+    }
+
+    /// For the planner.
+    pub(crate) fn plan_objects(&self) -> Vec<plan::Compared> {
+        self.objects.iter().filter(|it| !it.terminating).map(|it| it.plan.clone()).collect()
+    }
+}
+
+impl Object {
+    pub(crate) fn sync_status(&self) -> SyncStatus {
+        if self.plan.options.is_hook() {
+            return SyncStatus::Synced;
+        }
+        match &self.plan.state {
+            State::Same => SyncStatus::Synced,
+            State::Extra if self.plan.options.ignore_extraneous => SyncStatus::Synced,
+            State::Differs | State::Missing | State::Extra => SyncStatus::OutOfSync,
+            State::Broken(_) => SyncStatus::Unknown,
+        }
+    }
+}
+
+/// Compares. `app` is the Application's name.
+pub(crate) async fn compare(
+    context: &Context,
+    app: &str,
+    desired: &Desired,
+    creates_namespace: bool,
+    owners: &dyn Owners,
+    memo: &mut Memo,
+) -> Result<Compared, CompareError> {
+    let timer = context.metrics.compare.with_label_values(&[] as &[&str]).start_timer();
+    memo.forget_all_but(&desired.keys);
+    let shared = &*memo;
+    let tasks: Vec<_> = desired
+        .objects
+        .iter()
+        .map(|object| one(context, app, desired, creates_namespace, owners, shared, object).boxed())
+        .collect();
+    let results: Vec<_> =
+        futures::stream::iter(tasks).buffered(context.config.parallel_requests.max(1)).collect().await;
+    let mut objects = Vec::with_capacity(results.len());
+    for result in results {
+        let (object, prediction, absent) = result?;
+        let key = object.plan.key.clone();
+        if absent {
+            memo.absent.insert(key.clone());
+        }
+        if let Some(prediction) = prediction {
+            memo.predictions.insert(key, prediction);
+        }
+        objects.push(object);
+    }
+    objects.extend(extras(context, app, desired));
+    timer.observe_duration();
+    context
+        .metrics
+        .objects
+        .with_label_values(&[] as &[&str])
+        .set(i64::try_from(context.live.len()).unwrap_or(i64::MAX));
+    Ok(summarise(context, desired, objects))
+}
+
+async fn one(
+    context: &Context,
+    app: &str,
+    desired: &Desired,
+    creates_namespace: bool,
+    owners: &dyn Owners,
+    memo: &Memo,
+    object: &DesiredObject,
+) -> Result<(Object, Option<Prediction>, bool), CompareError> {
+    let kind = match &object.kind {
+        Resolution::Known(kind) => kind,
+        Resolution::DefinedHere => return Ok((unseen(object, State::Missing), None, false)),
+        Resolution::Refused(reason) => {
+            return Ok((unseen(object, State::Broken(reason.clone())), None, false));
+        }
+    };
+    let (live, absent) = live_object(context, memo, object, kind).await?;
+    let normalised = live.as_deref().map(|live| Arc::new(normalise(live, &object.key, &desired.ignores)));
+    let mut result = Object {
+        plan: plan::Compared {
+            key: object.key.clone(),
+            gvk: object.gvk.clone(),
+            desired: Some((*object.manifest).clone()),
+            uid: live.as_deref().and_then(|live| live["metadata"]["uid"].as_str().map(str::to_owned)),
+            state: State::Missing,
+            options: object.options.clone(),
+        },
+        predicted: None,
+        live: normalised.clone(),
+        health: live.as_deref().and_then(health::of),
+        exists: live.is_some(),
+        terminating: false,
+    };
+    if object.options.is_hook() {
+        result.predicted = Some(masked(context, &object.manifest, &object.key, desired));
+        return Ok((result, None, absent));
+    }
+    if let Some(owner) = live.as_deref().and_then(tracking::owner)
+        && owner != app
+        && owners.is_gated(&owner)
+    {
+        result.plan.state = State::Broken(format!(
+            "it belongs to the gated application `{owner}`; remove it from one of the two applications"
+        ));
+        return Ok((result, None, absent));
+    }
+    if let Some(known) = memo.predictions.get(&object.key)
+        && known.desired == object.hash
+        && known.live == normalised
+    {
+        result.plan.state = known.state.clone();
+        result.predicted = known.predicted.clone();
+        return Ok((result, None, absent));
+    }
+    let prediction =
+        predict(context, desired, creates_namespace, object, kind, live.as_deref(), normalised).await?;
+    result.plan.state = prediction.state.clone();
+    result.predicted = prediction.predicted.clone();
+    result.live = prediction.live.clone();
+    result.exists = prediction.live.is_some();
+    Ok((result, prediction.lasts.then_some(prediction), absent))
+}
+
+/// From the cache; from the API server where the cache cannot know.
+async fn live_object(
+    context: &Context,
+    memo: &Memo,
+    object: &DesiredObject,
+    kind: &Kind,
+) -> Result<(Option<Arc<Value>>, bool), CompareError> {
+    let key = &object.key;
+    let held = context.live.get(key);
+    if let Some(held) = held
+        && Gvk::of(&held).is_some_and(|gvk| gvk == object.gvk)
+    {
+        return Ok((Some(held), false));
+    }
+    if memo.absent.contains(key)
+        && context.live.is_ready(&key.group, &key.kind)
+        && context.live.get(key).is_none()
+    {
+        return Ok((None, true));
+    }
+    let answer = context.objects.get(kind, &key.namespace, &key.name).await;
+    match answer {
+        Ok(Some(live)) => Ok((Some(context.live.offer(key, live)), false)),
+        Ok(None) => Ok((None, true)),
+        Err(source) => Err(CompareError { key: key.clone(), source }),
+    }
+}
+
+async fn predict(
+    context: &Context,
+    desired: &Desired,
+    creates_namespace: bool,
+    object: &DesiredObject,
+    kind: &Kind,
+    live: Option<&Value>,
+    normalised: Option<Arc<Value>>,
+) -> Result<Prediction, CompareError> {
+    let key = &object.key;
+    let mut manifest = (*object.manifest).clone();
+    // The mark of the last operation is ours to keep: leaving it out would count as taking it away.
+    if let Some(operation) = live.and_then(|live| sluice_gitops::resource::annotation(live, OPERATION)) {
+        set_annotation(&mut manifest, OPERATION, operation);
+    }
+    let shown = || Some(masked(context, &object.manifest, key, desired));
+    let prediction = |state, live, predicted| Prediction {
+        desired: object.hash.clone(),
+        live,
+        state,
+        predicted,
+        lasts: false,
+    };
+    match context.objects.apply(kind, &manifest, true).await {
+        Ok(predicted) => {
+            let mut normalised = normalised;
+            // Another version than the one held: the cache is behind, and the comparison would be with the past.
+            let seen = |object: &Value| object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+            if live.is_some_and(|live| seen(live) != seen(&predicted))
+                && let Ok(Some(fresh)) = context.objects.get(kind, &key.namespace, &key.name).await
+            {
+                let held = context.live.offer(key, fresh);
+                normalised = Some(Arc::new(normalise(&held, key, &desired.ignores)));
+            }
+            let predicted = masked(context, &predicted, key, desired);
+            let state = match &normalised {
+                None => State::Missing,
+                Some(live) if *live == predicted => State::Same,
+                Some(_) => State::Differs,
+            };
+            Ok(Prediction { lasts: true, ..prediction(state, normalised, Some(predicted)) })
+        }
+        Err(error) if error.is_transient() => Err(CompareError { key: key.clone(), source: error }),
+        Err(error) if error.is_not_found() && live.is_none() => {
+            let coming = desired.declares_namespace(&key.namespace)
+                || (creates_namespace && key.namespace == desired.namespace);
+            let state = if coming {
+                State::Missing
+            } else {
+                State::Broken(format!(
+                    "{error}; add the Namespace to the manifests, or the sync option CreateNamespace=true"
+                ))
+            };
+            Ok(prediction(state, None, shown()))
+        }
+        Err(error)
+            if error.is_invalid() && live.is_some() && (object.options.replace || object.options.force) =>
+        {
+            Ok(prediction(State::Differs, normalised, shown()))
+        }
+        Err(error) => Ok(prediction(State::Broken(error.to_string()), normalised, shown())),
+    }
+}
+
+/// Ours by tracking id, but no longer desired.
+fn extras(context: &Context, app: &str, desired: &Desired) -> Vec<Object> {
+    let mut extras = Vec::new();
+    for (key, live) in context.live.owned_by(app) {
+        let options = SyncOptions::of(&live);
+        if desired.keys.contains(&key) || options.is_hook() || key == desired.own {
+            continue;
+        }
+        let Some(gvk) = Gvk::of(&live) else { continue };
+        extras.push(Object {
+            plan: plan::Compared {
+                gvk,
+                desired: None,
+                uid: live["metadata"]["uid"].as_str().map(str::to_owned),
+                state: State::Extra,
+                options,
+                key: key.clone(),
+            },
+            predicted: None,
+            live: Some(Arc::new(normalise(&live, &key, &desired.ignores))),
+            health: health::of(&live),
+            exists: true,
+            terminating: live["metadata"].get("deletionTimestamp").is_some(),
+        });
+    }
+    extras.sort_by(|a, b| a.plan.key.cmp(&b.plan.key));
+    extras
+}
+
+fn summarise(context: &Context, desired: &Desired, objects: Vec<Object>) -> Compared {
+    let statuses: BTreeSet<_> = objects.iter().map(Object::sync_status).collect();
+    let sync = if statuses.contains(&SyncStatus::OutOfSync) {
+        SyncStatus::OutOfSync
+    } else if statuses.contains(&SyncStatus::Unknown) {
+        SyncStatus::Unknown
+    } else {
+        SyncStatus::Synced
+    };
+    let names: Vec<_> =
+        objects.iter().map(|it| format!("{}/{}", it.plan.key.kind, it.plan.key.name)).collect();
+    // An application does not wait for its own health.
+    let counted = |it: &&(usize, &Object)| !it.1.plan.options.is_hook() && it.1.plan.key != desired.own;
+    let indexed: Vec<_> = objects.iter().enumerate().collect();
+    let health = health::aggregate(indexed.iter().filter(counted).map(|(index, it)| Contribution {
+        health: it.health.as_ref(),
+        exists: it.exists,
+        name: &names[*index],
+    }));
+    let errors = objects.iter().filter_map(|it| match &it.plan.state {
+        State::Broken(reason) => Some(format!("{}: {reason}", it.plan.key)),
+        _ => None,
+    });
+    Compared {
+        sync,
+        health,
+        images: images(desired.objects.iter().filter(|it| !it.options.is_hook()).map(|it| &*it.manifest)),
+        live_images: images(
+            objects
+                .iter()
+                .filter(|it| !it.plan.options.is_hook())
+                .filter_map(|it| context.live.get(&it.plan.key))
+                .collect::<Vec<_>>()
+                .iter()
+                .map(|it| &**it),
+        ),
+        errors: errors.collect(),
+        objects,
+    }
+}
+
+fn unseen(object: &DesiredObject, state: State) -> Object {
+    let mut shown = (*object.manifest).clone();
+    if object.gvk.is("", "Secret") {
+        // Not reachable for a known kind; never show a value of an unknown one either.
+        shown = Value::Null;
+    }
+    Object {
+        plan: plan::Compared {
+            key: object.key.clone(),
+            gvk: object.gvk.clone(),
+            desired: Some((*object.manifest).clone()),
+            uid: None,
+            state,
+            options: object.options.clone(),
+        },
+        predicted: Some(Arc::new(shown)),
+        live: None,
+        health: None,
+        exists: false,
+        terminating: false,
+    }
+}
+
+fn masked(context: &Context, object: &Value, key: &ObjectKey, desired: &Desired) -> Arc<Value> {
+    let mut object = normalise(object, key, &desired.ignores);
+    redact::secret(&mut object, &context.redaction);
+    Arc::new(object)
+}
+
+impl Memo {
+    fn forget_all_but(&mut self, keys: &HashSet<ObjectKey>) {
+        self.predictions.retain(|key, _| keys.contains(key));
+        self.absent.retain(|key| keys.contains(key));
+    }
+}
