@@ -39,6 +39,17 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The address that a Git host is to be given.
+    #[must_use]
+    pub fn webhook_url(&self) -> String {
+        let base = if self.public_url.is_empty() {
+            format!("http://{}", self.listen)
+        } else {
+            self.public_url.clone()
+        };
+        format!("{}/webhooks/github", base.trim_end_matches('/'))
+    }
+
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(self.poll_grace_seconds)
     }
