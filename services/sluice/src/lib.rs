@@ -12,6 +12,8 @@ mod context;
 mod failure;
 mod login;
 mod output;
+#[cfg(test)]
+mod reference;
 mod terminal;
 mod up;
 mod value;

@@ -18,6 +18,9 @@ use crate::commands::chain_of;
 use crate::context::{Context, config_failure, load_config, section};
 use crate::failure::{Failure, Outcome};
 
+/// Component name in `/readyz` until all services have started.
+const STARTING: &str = "start";
+
 pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Outcome {
     let UpArgs { services: mut wanted, config, data, dump_config } = arguments;
     wanted.sort();
@@ -47,8 +50,11 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Outcome {
     if let Some(server) = &server {
         server.watch(&process);
     }
+    // The health listener answers before the services are there.
+    process.health().not_ready(STARTING, "services are being started");
     let running = process.run(async {
         services::start(&process, &wanted).await?;
+        process.health().ready(STARTING);
         tell(context, &process, &wanted, server.as_ref())?;
         std::future::pending().await
     });
@@ -120,8 +126,8 @@ fn tell(
     let mut lines =
         vec![format!("Sluice is up: {} of {} services in this process.", wanted.len(), services::ALL.len())];
     if wanted.contains(&ServiceName::Api) {
-        // LATER api
-        let url = "http://127.0.0.1:8080";
+        let api: sluice_api::Config = config.section("api")?;
+        let url = api.public_url.unwrap_or_else(|| format!("http://{}", api.listen));
         lines.push(format!("  Web UI and API  {url}"));
     }
     if wanted.contains(&ServiceName::Ingress) {

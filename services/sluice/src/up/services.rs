@@ -33,9 +33,9 @@ pub(crate) fn check(file: &ConfigFile) -> Outcome {
     section::<sluice_builder::Config>(file, "builder")?;
     section::<sluice_publisher::Config>(file, "publisher")?;
     section::<sluice_renderer::Config>(file, "renderer")?;
-    // LATER reconciler section
+    section::<sluice_reconciler::Config>(file, "reconciler")?;
     section::<sluice_notifier::Config>(file, "notifier")?;
-    // LATER api section
+    section::<sluice_api::Config>(file, "api")?;
     Ok(())
 }
 
@@ -68,10 +68,12 @@ async fn start_one(process: &Process, name: ServiceName) -> anyhow::Result<()> {
         ServiceName::Renderer => {
             Box::pin(sluice_renderer::run(process.service("renderer"), config.section("renderer")?)).await
         }
-        ServiceName::Reconciler => Ok(()), // LATER reconciler
+        ServiceName::Reconciler => {
+            Box::pin(sluice_reconciler::run(process.service("reconciler"), config.section("reconciler")?)).await
+        }
         ServiceName::Notifier => {
             Box::pin(sluice_notifier::run(process.service("notifier"), config.section("notifier")?)).await
         }
-        ServiceName::Api => Ok(()), // LATER api
+        ServiceName::Api => Box::pin(sluice_api::run(process.service("api"), config.section("api")?)).await,
     }
 }
