@@ -9,6 +9,7 @@ mod lifecycle;
 mod look;
 mod operations;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::compare::{Compared, Memo};
 use crate::context::Context;
-use crate::desired::Desired;
+use crate::desired::{Desired, Target};
 use crate::operation::Progress;
 use crate::registry::{Handle, MAILBOX, Registry, Shared, Signal};
 use crate::state::{Stored, app_ref};
@@ -52,6 +53,8 @@ pub(crate) struct Actor {
     live: watch::Sender<u64>,
     live_seen: watch::Receiver<u64>,
     stored: Stored,
+    /// What was rendered last.
+    target: Option<Target>,
     desired: Option<Desired>,
     memo: Memo,
     compared: Option<Compared>,
@@ -67,6 +70,8 @@ pub(crate) struct Actor {
     heals: Heals,
     retries: u32,
     retry_at: Option<Instant>,
+    /// Namespaces that the application is or was in.
+    namespaces: BTreeSet<String>,
     /// Objects deleted because the Application is.
     pruned: u32,
     /// Labels of the application's last metric.
@@ -154,6 +159,7 @@ impl Actor {
             live,
             live_seen,
             stored,
+            target: None,
             desired: None,
             memo: Memo::default(),
             compared: None,
@@ -166,6 +172,7 @@ impl Actor {
             heals: Heals::default(),
             retries: 0,
             retry_at: None,
+            namespaces: BTreeSet::new(),
             pruned: 0,
             labels: None,
             look_at: now,
@@ -188,7 +195,7 @@ impl Actor {
                     None => return,
                 },
                 Some(progress) = self.progress.1.recv() => self.report(progress).await,
-                Some(_) = self.operations.join_next(), if !self.operations.is_empty() => self.ended(),
+                Some(ended) = self.operations.join_next(), if !self.operations.is_empty() => self.ended(ended),
                 changed = self.live_seen.changed() => {
                     if changed.is_ok() && self.settle_at.is_none() {
                         let settle = if self.running.is_some() { SETTLE_BUSY } else { SETTLE };

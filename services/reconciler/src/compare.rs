@@ -112,6 +112,7 @@ pub(crate) async fn compare(
     desired: &Desired,
     creates_namespace: bool,
     owners: &dyn Owners,
+    namespaces: &BTreeSet<String>,
     memo: &mut Memo,
 ) -> Result<Compared, CompareError> {
     let timer = context.metrics.compare.with_label_values(&[] as &[&str]).start_timer();
@@ -136,7 +137,7 @@ pub(crate) async fn compare(
         }
         objects.push(object);
     }
-    objects.extend(extras(context, app, desired));
+    objects.extend(extras(context, app, desired, namespaces));
     timer.observe_duration();
     context
         .metrics
@@ -301,10 +302,26 @@ async fn predict(
     }
 }
 
-/// Ours by tracking id, but no longer desired.
-fn extras(context: &Context, app: &str, desired: &Desired) -> Vec<Object> {
+/// What belongs to an application by tracking id, in the namespaces that it is or was in. Another installation in the same
+/// cluster may have an application of the same name: what lies elsewhere is not ours to delete.
+pub(crate) fn owned(
+    context: &Context,
+    app: &str,
+    namespaces: &BTreeSet<String>,
+) -> Vec<(ObjectKey, Arc<Value>)> {
+    let mut owned = context.live.owned_by(app);
+    owned.retain(|(key, object)| {
+        let place =
+            if key.namespace.is_empty() { tracking::namespace(object) } else { Some(key.namespace.clone()) };
+        place.is_some_and(|place| namespaces.contains(&place))
+    });
+    owned
+}
+
+/// Ours, but no longer desired.
+fn extras(context: &Context, app: &str, desired: &Desired, namespaces: &BTreeSet<String>) -> Vec<Object> {
     let mut extras = Vec::new();
-    for (key, live) in context.live.owned_by(app) {
+    for (key, live) in owned(context, app, namespaces) {
         let options = SyncOptions::of(&live);
         if desired.keys.contains(&key) || options.is_hook() || key == desired.own {
             continue;

@@ -166,6 +166,12 @@ impl Desired {
         kinds
     }
 
+    /// Where its objects lie: the destination, and what the manifests name.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = String> {
+        let named = self.keys.iter().map(|key| key.namespace.clone()).filter(|it| !it.is_empty());
+        named.chain([self.namespace.clone()])
+    }
+
     pub(crate) fn find(&self, key: &ObjectKey) -> Option<&DesiredObject> {
         self.objects.iter().find(|object| object.key == *key)
     }

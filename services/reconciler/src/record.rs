@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::Value;
 use sluice_bus::{ObjectError, PublishError};
-use sluice_gitops::ObjectKey;
 use sluice_gitops::plan::State;
 use sluice_schemas::events::{AppCompared, AppHealthChanged, AppRef, SyncStatus};
 use sluice_schemas::ids::hash_token;
@@ -176,8 +175,4 @@ pub(crate) async fn load(context: &Context, digest: &Digest) -> Option<Compariso
 
 pub(crate) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-pub(crate) fn key_text(key: &ObjectKey) -> String {
-    key.to_string()
 }

@@ -242,7 +242,16 @@ impl Actor {
         let name = self.app.name();
         self.context.live.track(desired.kinds()).await;
         let mut memo = Memo::default();
-        Ok(compare::compare(&self.context, name, &desired, creates, &*self.registry, &mut memo).await?)
+        Ok(compare::compare(
+            &self.context,
+            name,
+            &desired,
+            creates,
+            &*self.registry,
+            &self.namespaces,
+            &mut memo,
+        )
+        .await?)
     }
 
     async fn open_gate(

@@ -13,6 +13,7 @@ use sluice_schemas::{Digest, Message, Sha};
 use tokio::time::Instant;
 
 use super::{Actor, Next};
+use crate::compare;
 use crate::convert::Attempt;
 use crate::desired::Target;
 use crate::gatekeeper::{Ask, Denied, Keeper, gate_of};
@@ -50,7 +51,10 @@ impl Actor {
             && let Some(comparison) = record::load(&self.context, &digest).await
         {
             kinds.extend(record::known_kinds(&comparison));
+            let places = comparison.objects.iter().map(|it| it.namespace.clone()).filter(|it| !it.is_empty());
+            self.namespaces.extend(places);
         }
+        self.namespaces.extend(self.app.spec.destination.namespace.clone());
         self.track(&kinds).await;
         self.find_chain().await;
         if self.app.metadata.deletion_timestamp.is_some() {
@@ -166,7 +170,7 @@ impl Actor {
             Err(error) => return Err(error.to_string()),
         };
         let own = ObjectKey::new("argoproj.io", "Application", self.app.namespace(), self.app.name());
-        let mut owned = self.context.live.owned_by(self.app.name());
+        let mut owned = compare::owned(&self.context, self.app.name(), &self.namespaces);
         owned.retain(|(key, object)| *key != own && !SyncOptions::of(object).no_delete);
         owned.sort_by_key(|(key, _)| std::cmp::Reverse(kind_rank(&key.kind)));
         for (key, object) in &owned {
@@ -183,13 +187,8 @@ impl Actor {
             }
             self.pruned += 1;
         }
-        Ok(self
-            .context
-            .live
-            .owned_by(self.app.name())
-            .iter()
-            .filter(|(key, object)| *key != own && !SyncOptions::of(object).no_delete)
-            .count())
+        let left = compare::owned(&self.context, self.app.name(), &self.namespaces);
+        Ok(left.iter().filter(|(key, object)| *key != own && !SyncOptions::of(object).no_delete).count())
     }
 
     async fn take_finalizer_away(&self) {

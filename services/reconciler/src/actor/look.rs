@@ -56,6 +56,7 @@ impl Actor {
         }
         self.cause = cause;
         let target = Target { revision, manifests: fact.manifests.clone() };
+        self.target = Some(target.clone());
         if self.desired.as_ref().map(|it| &it.target) != Some(&target) {
             // The same manifests at another revision need no loading; but that is rare, and this is simple.
             self.desired = None;
@@ -125,13 +126,10 @@ impl Actor {
 
     /// Looks with the manifests that are known.
     pub(super) async fn look(&mut self) -> Result<(), LookError> {
-        let known = match (&self.desired, &self.state().revision, &self.state().manifests) {
-            (Some(desired), _, _) => Some(desired.target.clone()),
-            (None, Some(revision), Some(manifests)) => {
-                Some(Target { revision: revision.clone(), manifests: manifests.clone() })
-            }
-            _ => None,
-        };
+        let known = self.target.clone().or_else(|| {
+            let state = self.state();
+            Some(Target { revision: state.revision.clone()?, manifests: state.manifests.clone()? })
+        });
         self.look_at_target(known).await
     }
 
@@ -176,6 +174,7 @@ impl Actor {
 
     async fn compare_and_act(&mut self) -> Result<(), LookError> {
         let Some(desired) = &self.desired else { return Ok(()) };
+        self.namespaces.extend(desired.namespaces());
         self.context.live.want(self.app.name(), &desired.keys);
         self.context.live.track(desired.kinds()).await;
         let creates = self.app.has_sync_option("CreateNamespace=true");
@@ -185,6 +184,7 @@ impl Actor {
             desired,
             creates,
             &*self.registry,
+            &self.namespaces,
             &mut self.memo,
         )
         .await?;

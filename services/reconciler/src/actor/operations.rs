@@ -3,6 +3,7 @@
 use sluice_schemas::Timestamp;
 use sluice_schemas::events::{ObjectStatus, SyncFinished, SyncOutcome};
 use sluice_schemas::state::{HistoryEntry, OperationState};
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::begin::{NotBegun, PlanFrom, Request};
@@ -39,13 +40,13 @@ impl Actor {
         Next::On
     }
 
-    /// The operation's task is gone. Without a report it panicked: it is taken up like that of a dead process.
-    pub(super) fn ended(&mut self) -> Next {
-        if self.operations.is_empty() && self.progress.1.is_empty() && self.running.take().is_some() {
-            tracing::error!(app = self.app.name(), "an operation ended without a report");
-            self.look_at = Instant::now() + super::RETRY;
+    /// The operation's task is gone; its report may still be in the queue.
+    pub(super) fn ended(&mut self, ended: Result<(), JoinError>) -> Next {
+        match ended.map_err(JoinError::try_into_panic) {
+            // Like any other panic it ends the process: a successor takes the operation up.
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Ok(()) | Err(Err(_)) => Next::On,
         }
-        Next::On
     }
 
     /// Looks for an operation that was begun, did not end, and that nobody carries on.
