@@ -17,6 +17,8 @@ use crate::value::Fields;
 
 /// Marks this surface to the API.
 const USER_AGENT: &str = concat!("sluice/", env!("CARGO_PKG_VERSION"));
+/// The API's number for "not in this state", which is no mistake in the command line.
+const PRECONDITION: u64 = 9;
 /// An answer takes no longer; streams are another matter.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A server that does not take the connection within this is away.
@@ -142,10 +144,10 @@ impl Client {
         }
         let body: Value = response.json().await.unwrap_or_default();
         let said = if body.text("message").is_empty() { body.text("error") } else { body.text("message") };
-        Err(self.refusal(status, &said))
+        Err(self.refusal(status, body.number("code"), &said))
     }
 
-    fn refusal(&self, status: StatusCode, said: &str) -> Failure {
+    fn refusal(&self, status: StatusCode, code: u64, said: &str) -> Failure {
         let message =
             if said.is_empty() { format!("{} answers {status}", self.server) } else { said.to_owned() };
         match status {
@@ -158,6 +160,9 @@ impl Client {
             }
             StatusCode::FORBIDDEN => {
                 Failure::denied(message, "ask an administrator for the right, or log in as another person")
+            }
+            StatusCode::BAD_REQUEST if code == PRECONDITION => {
+                Failure::failed(message, "see where it stands, then decide")
             }
             StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
                 Failure::usage(message, "see `--help`")
@@ -262,13 +267,14 @@ mod tests {
     fn refusals_have_the_promised_exit_codes() {
         let known = Client::with_token("http://h".into(), Some(Secret::new("t"))).expect("a client");
         let kinds = [401, 403, 400, 404, 409, 500].map(|status| {
-            let failure = known.refusal(StatusCode::from_u16(status).expect("a status"), "words");
+            let failure = known.refusal(StatusCode::from_u16(status).expect("a status"), 3, "words");
             assert!(!failure.next.is_empty() && failure.message == "words");
             failure.kind
         });
         assert_eq!(kinds, [Kind::Auth, Kind::Denied, Kind::Usage, Kind::Failed, Kind::Failed, Kind::Failed]);
+        assert_eq!(known.refusal(StatusCode::BAD_REQUEST, PRECONDITION, "words").kind, Kind::Failed);
         let unknown = Client::with_token("http://h".into(), None).expect("a client");
-        let failure = unknown.refusal(StatusCode::UNAUTHORIZED, "");
+        let failure = unknown.refusal(StatusCode::UNAUTHORIZED, 16, "");
         assert_eq!((failure.kind, failure.next.as_str()), (Kind::Auth, "`sluice login http://h`"));
     }
 }

@@ -39,6 +39,8 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Outcome {
     let data = data_directory(data)?;
     let mut variables = defaults(&file, &data)?;
     let bus: sluice_bus::BusConfig = section(&file, "bus")?;
+    // The topology is made once, before the services; each would make it again.
+    variables.push(("SLUICE_BUS__PROVISION".to_owned(), "false".to_owned()));
     let mut server = None;
     if bus.url.is_empty() {
         let started = nats::Server::start(&data.join("nats")).await?;
@@ -53,7 +55,7 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Outcome {
     // The health listener answers before the services are there.
     process.health().not_ready(STARTING, "services are being started");
     let running = process.run(async {
-        services::start(&process, &wanted).await?;
+        services::start(&process, &wanted, bus.provision).await?;
         process.health().ready(STARTING);
         tell(context, &process, &wanted, server.as_ref())?;
         std::future::pending().await
@@ -65,6 +67,12 @@ pub(crate) async fn up(context: &Context, arguments: UpArgs) -> Outcome {
     result.map_err(|error| {
         Failure::failed(chain_of(&error), "`sluice doctor` looks for what is missing and says what to do")
     })
+}
+
+/// The server that an `up` on this machine has started in its data directory (`SLUICE_DATA`, or the usual one).
+pub(crate) async fn running_bus() -> Option<String> {
+    let data = data_directory(std::env::var_os("SLUICE_DATA").map(PathBuf::from)).ok()?;
+    nats::left_behind(&data.join("nats")).await.map(|(url, _)| url)
 }
 
 /// Where processes keep what they keep: given, else as XDG has it.

@@ -79,7 +79,10 @@ fn show(context: &Context, items: &[Value]) -> Outcome {
 /// The bus of the configuration.
 pub(crate) async fn connect(config: Option<&std::path::Path>) -> Outcome<(Bus, BusConfig)> {
     let (file, _) = load_config(config)?;
-    let bus_config: BusConfig = section(&file, "bus")?;
+    let mut bus_config: BusConfig = section(&file, "bus")?;
+    if bus_config.url.is_empty() {
+        bus_config.url = crate::up::running_bus().await.unwrap_or_default();
+    }
     sluice_chassis::process::install_crypto();
     let service = Process::new(file).service("sluice");
     let connecting = Bus::connect(&service, &bus_config);
@@ -92,7 +95,7 @@ pub(crate) async fn connect(config: Option<&std::path::Path>) -> Outcome<(Bus, B
     let bus = bus.map_err(|error| {
         Failure::failed(
             super::repo::chain(&error),
-            "set bus.url in sluice.yaml or SLUICE_BUS__URL; a server that `sluice up` started is at the URL that it printed",
+            "set bus.url in sluice.yaml or SLUICE_BUS__URL; `sluice up --data DIR` starts one, found here with SLUICE_DATA=DIR",
         )
     })?;
     Ok((bus, bus_config))

@@ -124,7 +124,9 @@ fn show(output: Output, preview: &Value) -> Outcome {
         format!("{}  {}  {}{came_from}", commit.short("sha"), commit.text("title"), commit.text("author"))
     })?;
     section(output, "Images", preview.list("images"), |image| {
-        format!("{}  {} → {}", image.text("name"), image.text("from"), image.text("to"))
+        let or_nothing = |text: String| if text.is_empty() { "nothing".to_owned() } else { text };
+        let (from, to) = (or_nothing(image.text("from")), or_nothing(image.text("to")));
+        format!("{}  {from} → {to}", image.text("name"))
     })?;
     let changed: Vec<Value> = preview
         .list("objects")

@@ -8,6 +8,9 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::output::{Output, Table, Tone};
 use crate::value::{Fields, duration, segment};
 
+/// What pods are named after.
+const WORKLOADS: [&str; 5] = ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"];
+
 pub(crate) async fn trace(context: &Context, what: &str) -> Outcome {
     let client = context.client()?;
     let found = find(&client, what).await?;
@@ -64,26 +67,43 @@ async fn about(client: &Client, what: &str) -> Outcome<Vec<Value>> {
     }
 }
 
-/// The images of a pod (`name` or `namespace/name`) in the trees of the applications.
+/// The images of a pod (`name` or `namespace/name`), from the trees of the applications: the pod itself where a tree has
+/// it, else the workload that it is named after.
 async fn images_of_pod(client: &Client, what: &str) -> Outcome<Vec<String>> {
     let what = what.strip_prefix("pod/").unwrap_or(what);
     let (namespace, name) =
         what.split_once('/').map_or((None, what), |(namespace, name)| (Some(namespace), name));
     let apps = client.get("/api/v1/apps").await?;
+    let mut found: Vec<Vec<String>> = Vec::new();
     for app in apps.list("items") {
         let path = format!("/api/v1/applications/{}/resource-tree", segment(&app.text("name")));
         // One application that cannot be read must not hide the pod of another.
         let Ok(tree) = client.get(&path).await else { continue };
-        let pod = tree.list("nodes").iter().find(|node| {
-            node.text("kind") == "Pod"
-                && node.text("name") == name
-                && namespace.is_none_or(|namespace| node.text("namespace") == namespace)
-        });
-        if let Some(pod) = pod {
-            return Ok(pod.list("images").iter().map(|image| image.text("")).collect());
-        }
+        found.extend(images_in(&tree, namespace, name));
     }
-    Ok(Vec::new())
+    found.sort();
+    found.dedup();
+    match found.len() {
+        0 | 1 => Ok(found.pop().unwrap_or_default()),
+        _ => Err(Failure::usage(
+            format_args!("several applications have a pod called {name}"),
+            format!("say where it runs: `sluice trace NAMESPACE/{name}`"),
+        )),
+    }
+}
+
+fn images_in(tree: &Value, namespace: Option<&str>, pod: &str) -> Option<Vec<String>> {
+    let here = |node: &&Value| namespace.is_none_or(|namespace| node.text("namespace") == namespace);
+    let nodes = || tree.list("nodes").iter().filter(here);
+    let exact = nodes().find(|node| node.text("kind") == "Pod" && node.text("name") == pod);
+    let named_after = || {
+        let workloads = nodes().filter(|node| WORKLOADS.contains(&node.text("kind").as_str()));
+        let named = workloads.filter(|node| pod.starts_with(&format!("{}-", node.text("name"))));
+        named.max_by_key(|node| node.text("name").len())
+    };
+    let images: Vec<String> =
+        exact.or_else(named_after)?.list("images").iter().map(|image| image.text("")).collect();
+    (!images.is_empty()).then_some(images)
 }
 
 /// `host/path:tag` → `tag`, `host/path@sha256:…` → `sha256:…`.
@@ -178,6 +198,18 @@ pub(crate) fn heading(delivery: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_is_found_by_itself_or_by_its_workload() {
+        let node = |kind, namespace, name, image| json!({"kind": kind, "namespace": namespace, "name": name, "images": [image]});
+        let tree = json!({"nodes": [node("Deployment", "prod", "web", "r/web:1"), node("Deployment", "prod", "web-admin", "r/admin:1"),
+            node("Pod", "prod", "web-a1-b2", "r/web:2"), {"kind": "Service", "name": "web"}]});
+        let images = |namespace, pod| images_in(&tree, namespace, pod).map(|images| images.join(","));
+        assert_eq!(images(None, "web-a1-b2").as_deref(), Some("r/web:2"));
+        assert_eq!(images(Some("prod"), "web-a1-x9").as_deref(), Some("r/web:1"));
+        assert_eq!(images(None, "web-admin-a1-x9").as_deref(), Some("r/admin:1"));
+        assert_eq!((images(Some("dev"), "web-a1-b2"), images(None, "till-a1")), (None, None));
+    }
 
     #[test]
     fn images_are_cut_to_what_tells_them_apart() {

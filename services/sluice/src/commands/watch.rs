@@ -111,16 +111,23 @@ impl Screen {
     }
 
     fn say_changes(&mut self, run: &Value) -> Outcome {
-        let mut now = vec![(name(run), standing(run), run.text("title"))];
+        let mut now = Vec::new();
         for job in run.list("jobs") {
-            now.push((job.text("name"), standing(job), String::new()));
             for step in job.list("steps") {
-                let took = step.at("durationMs").as_u64().map(duration).unwrap_or_default();
-                now.push((format!("{} / {}", job.text("name"), step.text("name")), standing(step), took));
+                let key = format!("{}.{}", job.text("id"), step.number("index"));
+                let what = format!("{} / {}", job.text("name"), step.text("name"));
+                let finished = !step.at("conclusion").is_null();
+                let took = if finished { duration(step.number("durationMs")) } else { String::new() };
+                now.push((key, what, standing(step), took));
             }
+            now.push((job.text("id"), job.text("name"), standing(job), job.text("reason")));
         }
-        for (what, standing, more) in now {
-            let known = self.said.insert(what.clone(), standing.clone());
+        // The run begins before its jobs and ends after them.
+        let it = (String::new(), name(run), standing(run), run.text("title"));
+        let end = if matches!(run.text("phase").as_str(), "finished" | "refused") { now.len() } else { 0 };
+        now.insert(end, it);
+        for (key, what, standing, more) in now {
+            let known = self.said.insert(key, standing.clone());
             let quiet = standing == "waiting" || standing.is_empty();
             if known.as_ref() != Some(&standing) && !quiet {
                 self.output.line(format!("{standing:<10} {what}  {more}").trim_end())?;

@@ -50,8 +50,8 @@ impl Server {
                 "name another directory with --data DIR",
             )
         })?;
-        let name = format!("sluice-{}", &hash_token(&[&directory.display().to_string()])[..12]);
-        if let Some((url, pid)) = left_behind(directory, &name).await {
+        let name = server_name(directory);
+        if let Some((url, pid)) = left_behind(directory).await {
             tracing::info!(url, "taking over the nats-server that an earlier `sluice up` left");
             return Ok(Self { url, store, pid, child: std::sync::Arc::default() });
         }
@@ -154,12 +154,17 @@ impl Server {
     }
 }
 
-/// The server that an earlier `up` noted, if it still runs and is that directory's.
-async fn left_behind(directory: &Path, name: &str) -> Option<(String, u32)> {
+/// The server that an `up` noted in a directory, if it still runs and is that directory's.
+pub(crate) async fn left_behind(directory: &Path) -> Option<(String, u32)> {
     let note = std::fs::read_to_string(directory.join("server")).ok()?;
     let (url, pid) = note.trim().split_once(' ')?;
     let pid = pid.parse().ok()?;
-    (greeting(url).await?.text("server_name") == name).then(|| (url.to_owned(), pid))
+    (greeting(url).await?.text("server_name") == server_name(directory)).then(|| (url.to_owned(), pid))
+}
+
+/// Tells the server of one directory from that of another on the same port.
+fn server_name(directory: &Path) -> String {
+    format!("sluice-{}", &hash_token(&[&directory.display().to_string()])[..12])
 }
 
 /// What a server says of itself to everyone who connects.

@@ -39,9 +39,10 @@ pub(crate) fn check(file: &ConfigFile) -> Outcome {
     Ok(())
 }
 
-/// Starts the services, one after the other. The topology is made once, before the first.
-pub(crate) async fn start(process: &Process, wanted: &[ServiceName]) -> anyhow::Result<()> {
-    let config: BusConfig = process.config().section("bus")?;
+/// Starts the services, one after the other. The topology is made once, before the first, where that is `provision`ed
+/// here at all.
+pub(crate) async fn start(process: &Process, wanted: &[ServiceName], provision: bool) -> anyhow::Result<()> {
+    let config = BusConfig { provision, ..process.config().section("bus")? };
     let bus = Bus::connect(&process.service("sluice"), &config).await?;
     bus.provision().await?;
     for name in wanted {
@@ -69,7 +70,8 @@ async fn start_one(process: &Process, name: ServiceName) -> anyhow::Result<()> {
             Box::pin(sluice_renderer::run(process.service("renderer"), config.section("renderer")?)).await
         }
         ServiceName::Reconciler => {
-            Box::pin(sluice_reconciler::run(process.service("reconciler"), config.section("reconciler")?)).await
+            Box::pin(sluice_reconciler::run(process.service("reconciler"), config.section("reconciler")?))
+                .await
         }
         ServiceName::Notifier => {
             Box::pin(sluice_notifier::run(process.service("notifier"), config.section("notifier")?)).await
