@@ -118,6 +118,11 @@ impl Api {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }
 
+    /// Whether the API server would know us. It makes the token at its own first start.
+    pub(crate) fn has_token(&self) -> bool {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Links a Telegram user to the account that made `code`.
     ///
     /// # Errors

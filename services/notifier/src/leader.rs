@@ -93,7 +93,8 @@ impl Leader {
 
     async fn keep_fresh(&self) {
         loop {
-            let pause = if self.bots.own().is_some() { REFRESH } else { NO_TOKEN };
+            let complete = self.bots.own().is_some() && self.api.has_token();
+            let pause = if complete { REFRESH } else { NO_TOKEN };
             tokio::time::sleep(pause).await;
             self.refresh().await;
         }
