@@ -1,4 +1,8 @@
 //! The end-to-end tests: one binary, a module a subject, a world a test.
 
+mod delivery;
+mod eyes;
+mod failures;
 mod harness;
+mod stage;
 mod webhooks;

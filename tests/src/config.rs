@@ -11,7 +11,10 @@ pub fn write(world: &World) -> anyhow::Result<PathBuf> {
     let mut config = generate(world);
     merge(&mut config, &world.settings);
     let path = world.directory.join("sluice.yaml");
-    std::fs::write(&path, format!("{config:#}\n"))?;
+    // Never seen half written: another service may be reading it.
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, format!("{config:#}\n"))?;
+    std::fs::rename(&draft, &path)?;
     Ok(path)
 }
 
@@ -20,7 +23,7 @@ fn generate(world: &World) -> Value {
     let git = data.join("git");
     let mut config = json!({
         "bus": {"url": world.nats.url, "lease_seconds": 3},
-        "log": {"format": "pretty"},
+        "log": {"format": "json"},
         "server": {"listen": format!("127.0.0.1:{}", world.ports.operations)},
         "kubernetes": {
             "kubeconfig": world.platform.kubeconfig, "namespace": world.names.system,
@@ -31,7 +34,7 @@ fn generate(world: &World) -> Value {
             "data": data.join("builder"), "docker": world.platform.docker_host, "image": world.platform.image_runner,
             "registries": {"registry.digitalocean.com": world.platform.registry}, "memory_mib": 512,
         },
-        "publisher": {},
+        "publisher": {"data_dir": git, "deploy": [{"repository": world.clone_url("deploy")}]},
         "renderer": {"data_dir": git},
         "reconciler": {},
         "notifier": {

@@ -63,17 +63,17 @@ impl Process {
         let http = reqwest::Client::new();
         let log = self.log.clone();
         let what = format!("{} is ready", self.name);
-        until(&what, within, async || {
+        let ready = until(&what, within, async || {
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended: {status}\n{}", tail(&log)));
+                return Ok(Err(format!("{what}: it ended: {status}\n{}", tail(&log))));
             }
             match http.get(&url).send().await {
-                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) if answer.status().is_success() => Ok(Ok(())),
                 Ok(answer) => Err(answer.text().await.unwrap_or_default()),
                 Err(error) => Err(format!("{error}\n{}", tail(&log))),
             }
-        })
-        .await
+        });
+        ready.await?.map_err(anyhow::Error::msg)
     }
 
     pub fn id(&self) -> Option<u32> {

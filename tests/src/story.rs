@@ -123,13 +123,13 @@ pub async fn dev(world: &World, shop: &Shop, chain: &Chain, report: &Report) -> 
     report.fact(&pushed, "the commit came back by webhook");
     report.expect("one correlation id from commit to commit", ours(&pushed))?;
     let rendered = witness
-        .wait_after(bumped.sequence, "render.succeeded", SOON, |e| {
+        .wait_after(chain.since, "render.succeeded", SOON, |e| {
             about(e, "shop-dev") && e.data["render"]["revision"] == commit.as_str()
         })
         .await?;
     report.fact(&rendered, &format!("rendered: {} objects", rendered.data["objects"]));
     let compared = witness
-        .wait_after(bumped.sequence, "app.compared", SOON, |e| {
+        .wait_after(chain.since, "app.compared", SOON, |e| {
             about(e, "shop-dev") && e.data["sync"] == "OutOfSync"
         })
         .await?;
@@ -171,7 +171,7 @@ pub async fn promote(
     let commit = text(&bumped.data["commit"]);
     one_line(shop, &commit, "prod/web/deployment.yaml", &chain.image, report).await?;
     let compared = witness
-        .wait_after(bumped.sequence, "app.compared", SOON, |e| {
+        .wait_after(since, "app.compared", SOON, |e| {
             about(e, "shop-prod") && e.data["sync"] == "OutOfSync" && e.data["revision"] == commit.as_str()
         })
         .await?;

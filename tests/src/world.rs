@@ -151,7 +151,7 @@ impl World {
             processes: Vec::new(),
             settings: json!({}),
             real_telegram: false,
-            chat: 1001,
+            chat: -100_200,
             witness: None,
             keep: false,
         };
@@ -194,6 +194,13 @@ impl World {
     /// Where the API server writes the first admin password.
     pub fn password_file(&self) -> PathBuf {
         self.directory.join("admin-password")
+    }
+
+    /// The first admin password.
+    pub fn password(&self) -> anyhow::Result<String> {
+        let path = self.password_file();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        Ok(text.trim().to_owned())
     }
 
     pub fn api_url(&self) -> String {
