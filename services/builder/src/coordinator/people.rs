@@ -18,6 +18,7 @@ impl Coordinator {
         let state = self.runs.change(repository, *number, |state| {
             let wanted = state.phase != Phase::Finished && state.cancelled_by.is_none();
             if wanted {
+                tracing::info!(%repository, run = %number, %person, "the run is to stop");
                 state.cancelled_by = Some(person.clone());
             }
             wanted

@@ -3,10 +3,13 @@
 //! Invariants: a push and a workflow file have one number, whoever asks and how often; every write is a
 //! compare-and-swap.
 
+use std::sync::Arc;
+
 use futures::Stream;
 use sluice_bus::{Bucket, Bus, Entry, Kv, KvChange, KvError};
 use sluice_schemas::ids::{PushId, RepoSlug, RunNumber};
 use sluice_schemas::state::{RunState, RunsOfPush};
+use tokio::sync::Mutex;
 
 /// Tries of one compare-and-swap before giving up.
 const TRIES: usize = 50;
@@ -16,11 +19,14 @@ pub(crate) struct Runs {
     states: Kv<RunState>,
     pushes: Kv<RunsOfPush>,
     counters: Kv<u64>,
+    /// Numbers are given out one at a time in this process: the same push told four times at once burns none.
+    numbering: Arc<Mutex<()>>,
 }
 
 impl Runs {
     pub(crate) fn new(bus: &Bus) -> Self {
-        Self { states: bus.kv(Bucket::Runs), pushes: bus.kv(Bucket::Runs), counters: bus.kv(Bucket::Runs) }
+        let (states, pushes, counters) = (bus.kv(Bucket::Runs), bus.kv(Bucket::Runs), bus.kv(Bucket::Runs));
+        Self { states, pushes, counters, numbering: Arc::default() }
     }
 
     pub(crate) async fn get(
@@ -101,6 +107,7 @@ impl Runs {
         file: &str,
     ) -> Result<RunNumber, KvError> {
         let key = format!("push.{push}");
+        let _one_at_a_time = self.numbering.lock().await;
         for _ in 0..TRIES {
             let known = self.pushes.get(&key).await?;
             if let Some(number) = known.as_ref().and_then(|entry| entry.value.runs.get(file)) {

@@ -60,6 +60,8 @@ pub(crate) struct Job {
     in_container: bool,
     /// Something that the repository wrote has run in the container; our side is careful from then on.
     pub(crate) strangers_ran: bool,
+    /// The job was to stop before the present step began: the step runs in spite of that, and is not interrupted.
+    in_spite: bool,
     /// Images built so far: the ordinal of the next one's id.
     pub(crate) images: u32,
     image_path: Option<String>,
@@ -90,6 +92,7 @@ impl Job {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             self.watch_limit(began);
             if let Some(stopped) = self.stop.reason() {
+                self.in_spite = true;
                 self.contexts.status = Conclusion::Cancelled;
                 reason.get_or_insert_with(|| stopped.words());
                 let since = *aftermath.get_or_insert_with(std::time::Instant::now);

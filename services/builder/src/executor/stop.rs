@@ -38,7 +38,10 @@ struct Inner {
 impl Stop {
     /// The first reason stays.
     pub(crate) fn trigger(&self, reason: StopReason) {
-        self.0.reason.get_or_init(|| reason);
+        self.0.reason.get_or_init(|| {
+            tracing::info!(?reason, "the job is to stop");
+            reason
+        });
         self.0.token.cancel();
     }
 

@@ -134,11 +134,20 @@ impl Sandbox {
         Ok((code, String::from_utf8_lossy(&printed).into_owned()))
     }
 
-    /// Sends a signal to every process of the job. The container itself stays.
+    /// Sends a signal to every process of the job. The two that are not the job's stay: the container's init and what
+    /// it waits for, which are the two oldest.
     pub(crate) async fn signal(&self, signal: &str) {
-        let result = self.run(&["sh", "-c", &format!("kill -{signal} -1")]).await;
-        if let Err(error) = result {
-            tracing::debug!(container = self.name, signal, %error, "the signal may not have arrived");
+        const TO_ALL: &str = "m=0
+for p in /proc/[0-9]*; do p=${p#/proc/}; if [ $p -gt 1 ] && { [ $m -eq 0 ] || [ $p -lt $m ]; }; then m=$p; fi; done
+for p in /proc/[0-9]*; do p=${p#/proc/}
+if [ $p -gt 1 ] && [ $p -ne $m ] && [ $p -ne $$ ]; then kill -s $0 $p 2>/dev/null; fi; done
+true";
+        match self.run(&["sh", "-c", TO_ALL, signal]).await {
+            Ok((0, _)) => {}
+            Ok((code, said)) => {
+                tracing::warn!(container = self.name, signal, code, said, "the signal was not sent")
+            }
+            Err(error) => tracing::warn!(container = self.name, signal, %error, "the signal was not sent"),
         }
     }
 

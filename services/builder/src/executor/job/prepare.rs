@@ -126,6 +126,7 @@ impl Job {
             limit,
             in_container: image.1,
             strangers_ran: false,
+            in_spite: false,
             images: 0,
             image_path: None,
         })

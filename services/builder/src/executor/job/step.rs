@@ -125,8 +125,7 @@ impl Job {
         facts: &Facts,
         mut end: StepEnd,
     ) -> Result<StepEnd, ExecuteError> {
-        let stop = self.stop.clone();
-        let in_spite = stop.is_triggered();
+        let (stop, in_spite) = (self.stop.clone(), self.in_spite);
         let result = tokio::select! {
             result = Box::pin(native.run(self, inputs, number, log, facts)) => result,
             () = tokio::time::sleep(limit) => {
@@ -191,7 +190,7 @@ impl Job {
             directory,
         };
         self.strangers_ran = true;
-        let stop = (!self.stop.is_triggered()).then(|| self.stop.clone());
+        let stop = (!self.in_spite).then(|| self.stop.clone());
         let mut running = Script { sandbox: &sandbox, log, masker: &self.masker, limit, stop: stop.as_ref() };
         let result = running.run(command).await;
         workspace.remove_temp(&name);
@@ -310,8 +309,7 @@ impl Job {
             Some(switch) => switch.value(&scope)?.to_text().eq_ignore_ascii_case("true"),
             None => false,
         };
-        let left =
-            if self.stop.is_triggered() { AFTERMATH } else { self.limit.saturating_sub(began.elapsed()) };
+        let left = if self.in_spite { AFTERMATH } else { self.limit.saturating_sub(began.elapsed()) };
         let limit = match &step.timeout_minutes {
             Some(limit) => {
                 let minutes = limit.value(&scope)?.to_number();
