@@ -4,9 +4,12 @@
 //! beside it and report back. A message is answered when what it led to is on disk. Level-triggered: whatever it is told, it
 //! looks at what is, so a lost signal is a delay. Spawned by the watch of Applications.
 
+mod act;
 mod begin;
+mod commanded;
 mod lifecycle;
 mod look;
+mod mirror;
 mod operations;
 
 use std::collections::BTreeSet;
@@ -73,7 +76,7 @@ pub(crate) struct Actor {
     /// Namespaces that the application is or was in.
     namespaces: BTreeSet<String>,
     /// Objects deleted because the Application is.
-    pruned: u32,
+    pruned: BTreeSet<String>,
     /// Labels of the application's last metric.
     labels: Option<[String; 8]>,
     written: Option<ApplicationStatus>,
@@ -173,7 +176,7 @@ impl Actor {
             retries: 0,
             retry_at: None,
             namespaces: BTreeSet::new(),
-            pruned: 0,
+            pruned: BTreeSet::new(),
             labels: None,
             look_at: now,
             compare_at: now,

@@ -4,6 +4,8 @@
 //! object nor the live one (but for its status) changes, so that a rollout costs no requests and a push costs one request
 //! for each object that it touches. One object that cannot be compared is one error. Called by the application's actor.
 
+mod predict;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,15 +14,13 @@ use serde_json::Value;
 use sluice_gitops::compare::{images, normalise};
 use sluice_gitops::health::{self, Contribution, Health};
 use sluice_gitops::plan::{self, State};
-use sluice_gitops::resource::set_annotation;
 use sluice_gitops::{Gvk, ObjectKey, SyncOptions, redact, tracking};
-use sluice_kubernetes::annotations::OPERATION;
 use sluice_kubernetes::apply::ApplyError;
-use sluice_kubernetes::discovery::Kind;
 use sluice_schemas::events::SyncStatus;
 
 use crate::context::Context;
 use crate::desired::{Desired, DesiredObject, Resolution};
+use predict::{live_object, predict};
 
 /// The API server could not be asked; nothing is known, and nothing is concluded.
 #[derive(Debug, thiserror::Error)]
@@ -208,98 +208,6 @@ async fn one(
     result.live = prediction.live.clone();
     result.exists = prediction.live.is_some();
     Ok((result, prediction.lasts.then_some(prediction), absent))
-}
-
-/// From the cache; from the API server where the cache cannot know.
-async fn live_object(
-    context: &Context,
-    memo: &Memo,
-    object: &DesiredObject,
-    kind: &Kind,
-) -> Result<(Option<Arc<Value>>, bool), CompareError> {
-    let key = &object.key;
-    let held = context.live.get(key);
-    if let Some(held) = held
-        && Gvk::of(&held).is_some_and(|gvk| gvk == object.gvk)
-    {
-        return Ok((Some(held), false));
-    }
-    if memo.absent.contains(key)
-        && context.live.is_ready(&key.group, &key.kind)
-        && context.live.get(key).is_none()
-    {
-        return Ok((None, true));
-    }
-    let answer = context.objects.get(kind, &key.namespace, &key.name).await;
-    match answer {
-        Ok(Some(live)) => Ok((Some(context.live.offer(key, live)), false)),
-        Ok(None) => Ok((None, true)),
-        Err(source) => Err(CompareError { key: key.clone(), source }),
-    }
-}
-
-async fn predict(
-    context: &Context,
-    desired: &Desired,
-    creates_namespace: bool,
-    object: &DesiredObject,
-    kind: &Kind,
-    live: Option<&Value>,
-    normalised: Option<Arc<Value>>,
-) -> Result<Prediction, CompareError> {
-    let key = &object.key;
-    let mut manifest = (*object.manifest).clone();
-    // The mark of the last operation is ours to keep: leaving it out would count as taking it away.
-    if let Some(operation) = live.and_then(|live| sluice_gitops::resource::annotation(live, OPERATION)) {
-        set_annotation(&mut manifest, OPERATION, operation);
-    }
-    let shown = || Some(masked(context, &object.manifest, key, desired));
-    let prediction = |state, live, predicted| Prediction {
-        desired: object.hash.clone(),
-        live,
-        state,
-        predicted,
-        lasts: false,
-    };
-    match context.objects.apply(kind, &manifest, true).await {
-        Ok(predicted) => {
-            let mut normalised = normalised;
-            // Another version than the one held: the cache is behind, and the comparison would be with the past.
-            let seen = |object: &Value| object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
-            if live.is_some_and(|live| seen(live) != seen(&predicted))
-                && let Ok(Some(fresh)) = context.objects.get(kind, &key.namespace, &key.name).await
-            {
-                let held = context.live.offer(key, fresh);
-                normalised = Some(Arc::new(normalise(&held, key, &desired.ignores)));
-            }
-            let predicted = masked(context, &predicted, key, desired);
-            let state = match &normalised {
-                None => State::Missing,
-                Some(live) if *live == predicted => State::Same,
-                Some(_) => State::Differs,
-            };
-            Ok(Prediction { lasts: true, ..prediction(state, normalised, Some(predicted)) })
-        }
-        Err(error) if error.is_transient() => Err(CompareError { key: key.clone(), source: error }),
-        Err(error) if error.is_not_found() && live.is_none() => {
-            let coming = desired.declares_namespace(&key.namespace)
-                || (creates_namespace && key.namespace == desired.namespace);
-            let state = if coming {
-                State::Missing
-            } else {
-                State::Broken(format!(
-                    "{error}; add the Namespace to the manifests, or the sync option CreateNamespace=true"
-                ))
-            };
-            Ok(prediction(state, None, shown()))
-        }
-        Err(error)
-            if error.is_invalid() && live.is_some() && (object.options.replace || object.options.force) =>
-        {
-            Ok(prediction(State::Differs, normalised, shown()))
-        }
-        Err(error) => Ok(prediction(State::Broken(error.to_string()), normalised, shown())),
-    }
 }
 
 /// What belongs to an application by tracking id, in the namespaces that it is or was in. Another installation in the same

@@ -185,7 +185,7 @@ impl Actor {
             if !deleted.map_err(|error| format!("{key}: {error}"))? {
                 self.context.live.forget(key);
             }
-            self.pruned += 1;
+            self.pruned.insert(key.to_string());
         }
         let left = compare::owned(&self.context, self.app.name(), &self.namespaces);
         Ok(left.iter().filter(|(key, object)| *key != own && !SyncOptions::of(object).no_delete).count())
@@ -204,7 +204,7 @@ impl Actor {
         match self.context.cluster.patch_application(self.app.name(), &patch).await {
             Ok(_) => tracing::info!(
                 app = self.app.name(),
-                pruned = self.pruned,
+                pruned = self.pruned.len(),
                 "the application's finalizer is taken away"
             ),
             Err(error) => {
@@ -215,7 +215,7 @@ impl Actor {
 
     /// The Application is gone.
     pub(super) async fn gone(&mut self) {
-        let fact = AppDeleted { app: self.reference.clone(), pruned: self.pruned };
+        let fact = AppDeleted { app: self.reference.clone(), pruned: record::count(self.pruned.len()) };
         let uid = self.app.metadata.uid.clone().unwrap_or_default();
         let cause = self.cause.seeded(hash_token(&["deleted", self.reference.app.as_str(), &uid]));
         if let Err(error) = self.context.bus.publish(&fact, &cause).await {

@@ -3,27 +3,20 @@
 use std::sync::atomic::Ordering;
 
 use sluice_bus::{KvError, ObjectError, Outcome, PublishError};
-use sluice_gitops::automation::{self, Automation, Decision, Situation};
 use sluice_gitops::gate::Gate;
-use sluice_gitops::plan::State;
-use sluice_schemas::events::{AppGateChanged, RenderFailed, RenderSucceeded};
+use sluice_schemas::events::{AppCompared, AppGateChanged, RenderFailed, RenderSucceeded};
 use sluice_schemas::ids::{RenderId, hash_token};
-use sluice_schemas::state::{AppCondition, AppState};
+use sluice_schemas::state::{AppCondition, OperationState};
 use sluice_schemas::{Cause, Timestamp};
 
 use super::Actor;
+use super::act::Intent;
+use super::mirror::{COMPARISON_ERROR, INVALID_SPEC, REPEATED, SYNC_ERROR, condition, replace_conditions};
 use crate::compare::{self, CompareError};
-use crate::convert::{Attempt, health_status, health_word, sync_word};
 use crate::desired::{Desired, DesiredError, Target};
-use crate::gatekeeper::{Denied, Keeper, gate_of};
+use crate::gatekeeper::{Denied, gate_of};
 use crate::record::{compared_fact, is_news, publish, store};
-use crate::status::status_of;
-use crate::{policy, render};
-
-pub(super) const COMPARISON_ERROR: &str = "ComparisonError";
-pub(super) const INVALID_SPEC: &str = "InvalidSpecError";
-pub(super) const SYNC_ERROR: &str = "SyncError";
-const REPEATED: &str = "RepeatedResourceWarning";
+use crate::{operation, policy, render};
 
 /// Why an application could not be looked at; everything here passes.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +33,13 @@ pub(crate) enum LookError {
     Publish(#[from] PublishError),
     #[error(transparent)]
     Gate(#[from] Denied),
+}
+
+/// What is said and kept of a comparison.
+struct Note {
+    fact: AppCompared,
+    health_message: String,
+    conditions: Vec<AppCondition>,
 }
 
 impl Actor {
@@ -190,134 +190,78 @@ impl Actor {
         .await?;
         fail::fail_point!("reconciler-compared-before-event");
         self.compared = Some(compared);
-        self.record().await?;
-        let acted = self.act().await;
+        let intent = self.intend();
+        let (context, reference) = (self.context.clone(), self.reference.clone());
+        // The comparison is stored while the lease is asked for: both go to the bus, and a push waits for both.
+        let lease = async {
+            match intent {
+                Intent::Begin { .. } => Some(operation::lease(&context, &reference).await),
+                _ => None,
+            }
+        };
+        let (note, lease) = tokio::join!(self.note(), lease);
+        let Some(note) = note? else { return Ok(()) };
+        let news = is_news(&self.stored.value, &note.fact, &self.published.0, self.published.1);
+        let (before, step) = (&self.stored.value, self.stored.revision);
+        publish(&self.context, before, step, &note.fact, &note.health_message, news, &self.cause).await?;
+        self.published = (note.fact.errors.clone(), (note.fact.out_of_sync, note.fact.objects));
+        let begun = match intent {
+            Intent::Begin { prune, heal } => self.begin_automated(prune, heal, lease).await?,
+            _ => None,
+        };
+        let (state, operation) = begun.map(|it| (it.state, it.operation)).unzip();
+        self.persist(&note, state).await?;
+        if let Some(operation) = operation {
+            self.launch(operation);
+        }
+        self.say(intent).await?;
         self.mirror().await;
-        acted
+        Ok(())
     }
 
-    /// Puts the comparison on record: object, facts, state.
-    async fn record(&mut self) -> Result<(), LookError> {
+    /// Stores the comparison; what has to be said and kept of it.
+    async fn note(&self) -> Result<Option<Note>, LookError> {
         let (Some(desired), Some(compared), Some(gate)) = (&self.desired, &self.compared, &self.gate) else {
-            return Ok(());
+            return Ok(None);
         };
-        let before = self.stored.value.clone();
         let prunes = self.app.automated().is_none_or(|it| it.prune == Some(true));
-        let digest = store(
-            &self.context,
-            &self.reference,
-            &desired.target,
-            compared,
-            prunes,
-            before.comparison.as_ref(),
-        )
-        .await?;
-        let fact = compared_fact(&self.reference, &desired.target, compared, gate.gated, digest.clone());
-        let known = (&self.published.0, self.published.1);
-        let news = is_news(&before, &fact, known.0, known.1);
-        let cause = self.cause.clone();
-        let message = compared.health.message.clone();
-        publish(&self.context, &before, self.stored.revision, &fact, &message, news, &cause).await?;
-        self.published = (fact.errors.clone(), (fact.out_of_sync, fact.objects));
+        let known = self.state().comparison.as_ref();
+        let target = &desired.target;
+        let digest = store(&self.context, &self.reference, target, compared, prunes, known).await?;
+        let fact = compared_fact(&self.reference, target, compared, gate.gated, digest);
         let mut conditions: Vec<_> =
             desired.warnings.iter().map(|it| condition(REPEATED, it.clone())).collect();
         conditions.extend(fact.errors.iter().map(|it| condition(COMPARISON_ERROR, it.clone())));
-        conditions.extend(before.conditions.iter().filter(|it| it.kind == SYNC_ERROR).cloned());
+        Ok(Some(Note { fact, health_message: compared.health.message.clone(), conditions }))
+    }
+
+    /// Keeps what was compared, and what was begun because of it, in one write.
+    async fn persist(&mut self, note: &Note, begun: Option<OperationState>) -> Result<(), LookError> {
         let source = self.source_fields();
-        let (health, sync) = (health_status(compared.health.status), compared.sync);
-        let (gated, gate_reason) = (gate.gated, gate.reason.clone());
-        let (target, images, live_images) =
-            (desired.target.clone(), compared.images.clone(), compared.live_images.clone());
+        let gate_reason = self.gate.as_ref().map(|it| it.reason.clone()).unwrap_or_default();
+        let fact = &note.fact;
         self.stored
             .change(&self.context, |state| {
                 source.write(state);
-                state.gated = gated;
+                state.gated = fact.gated;
                 state.gate_reason.clone_from(&gate_reason);
-                state.revision = Some(target.revision.clone());
-                state.manifests = Some(target.manifests.clone());
-                state.comparison = Some(digest.clone());
-                state.sync = sync;
-                state.health = health;
-                state.health_message.clone_from(&message);
-                state.images.clone_from(&images);
-                state.live_images.clone_from(&live_images);
+                state.revision = Some(fact.revision.clone());
+                state.manifests = Some(fact.manifests.clone());
+                state.comparison = Some(fact.comparison.clone());
+                state.sync = fact.sync;
+                state.health = fact.health;
+                state.health_message.clone_from(&note.health_message);
+                state.images.clone_from(&fact.images);
+                state.live_images.clone_from(&fact.live_images);
+                let mut conditions = note.conditions.clone();
+                conditions.extend(state.conditions.iter().filter(|it| it.kind == SYNC_ERROR).cloned());
                 replace_conditions(state, &conditions);
+                if let Some(begun) = &begun {
+                    state.operation = Some(begun.clone());
+                }
                 state.compared_at = Some(Timestamp::now());
             })
             .await?;
-        Ok(())
-    }
-
-    /// Begins what the application's policy asks for; says what the gate holds back.
-    async fn act(&mut self) -> Result<(), LookError> {
-        let (Some(desired), Some(compared), Some(gate)) = (&self.desired, &self.compared, self.gate.clone())
-        else {
-            return Ok(());
-        };
-        let changes = compared.objects.iter().filter(|it| {
-            !it.plan.options.is_hook() && matches!(it.plan.state, State::Differs | State::Missing)
-        });
-        let extra = compared
-            .objects
-            .iter()
-            .filter(|it| it.plan.state == State::Extra && !it.terminating && !it.plan.options.no_prune);
-        let last = self.state().operation.clone();
-        let same = last.as_ref().is_some_and(|it| it.manifests == desired.target.manifests);
-        let situation = Situation {
-            changes: changes.count(),
-            extra: extra.count(),
-            desired: desired.objects.len(),
-            same_manifests: same,
-            last_succeeded: last.as_ref().is_some_and(|it| self.did_all_it_could(it)),
-        };
-        if gate.gated {
-            return self.say_what_is_held_back(&gate, situation).await;
-        }
-        if self.running.is_some() || last.as_ref().is_some_and(|it| it.finished_at.is_none()) {
-            return Ok(());
-        }
-        let automated = self.app.automated().cloned().unwrap_or_default();
-        let policy = Automation {
-            prune: automated.prune == Some(true),
-            self_heal: automated.self_heal == Some(true),
-            allow_empty: automated.allow_empty == Some(true),
-        };
-        match automation::decide(policy, situation) {
-            Decision::Nothing => {}
-            Decision::Failed => self.retry(policy.prune).await?,
-            Decision::Sync => self.begin_automated(policy.prune, false).await?,
-            Decision::Heal => self.heal(policy.prune).await?,
-            Decision::WouldEmpty => {
-                let message = "a sync would delete every object of the application; set syncPolicy.automated.allowEmpty if that is meant";
-                self.add_condition(condition(SYNC_ERROR, message.to_owned())).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What somebody's switch would have done, had there been no gate.
-    async fn say_what_is_held_back(&self, gate: &Gate, situation: Situation) -> Result<(), LookError> {
-        let Some(desired) = &self.desired else { return Ok(()) };
-        let keeper =
-            Keeper { context: &self.context, app: &self.app, app_ref: &self.reference, cause: &self.cause };
-        if gate.automation_held {
-            let target = Some(&desired.target);
-            keeper.held_back(gate, target, Attempt::Automation, "").await?;
-            let heals = self.app.automated().is_some_and(|it| it.self_heal == Some(true));
-            let synced = self.state().synced_revision.as_ref() == Some(&desired.target.revision);
-            if heals && synced && situation.changes > 0 {
-                keeper.held_back(gate, target, Attempt::SelfHeal, "; live objects drifted").await?;
-            }
-        }
-        // Switched on in Git, in the very Application that stands there without.
-        let in_git = desired.find(&desired.own).is_some_and(|it| {
-            let automated = &it.manifest["spec"]["syncPolicy"]["automated"];
-            automated.is_object() && automated["enabled"] != false
-        });
-        if in_git && self.app.automated().is_none() {
-            let detail = "; the Application in Git switches automation on";
-            keeper.held_back(gate, Some(&desired.target), Attempt::Automation, detail).await?;
-        }
         Ok(())
     }
 
@@ -348,31 +292,6 @@ impl Actor {
         Ok(())
     }
 
-    /// Mirrors the state into the Application's status. Not worth failing for: the next look mirrors again.
-    pub(super) async fn mirror(&mut self) {
-        let status = status_of(&self.app, self.state(), self.compared.as_ref(), self.written.as_ref());
-        let refreshed = std::mem::take(&mut self.refreshing);
-        let same = self.written.as_ref().is_some_and(|written| {
-            let mut written = written.clone();
-            written.reconciled_at.clone_from(&status.reconciled_at);
-            written == status
-        });
-        self.measure();
-        if same && !refreshed {
-            return;
-        }
-        let name = self.app.name().to_owned();
-        let written =
-            self.context.cluster.write_status(&name, self.written.as_ref(), &status, refreshed, false);
-        match written.await {
-            Ok(()) => self.written = Some(status),
-            Err(error) => {
-                tracing::debug!(app = name, %error, "failed to write the status");
-                self.refreshing = refreshed;
-            }
-        }
-    }
-
     fn is_late(&self, render: &RenderId) -> bool {
         self.shared.awaited().is_late(render)
     }
@@ -390,96 +309,4 @@ impl Actor {
         let after = super::RETRY;
         Outcome::Retry { after, reason: format!("application {}: {error}", self.app.name()) }
     }
-
-    pub(super) async fn add_condition(&mut self, new: AppCondition) -> Result<(), LookError> {
-        let mut conditions = self.state().conditions.clone();
-        conditions.retain(|it| it.kind != new.kind);
-        conditions.push(new);
-        self.set_conditions(conditions).await
-    }
-
-    pub(super) async fn set_conditions(&mut self, conditions: Vec<AppCondition>) -> Result<(), LookError> {
-        let source = self.source_fields();
-        self.stored
-            .change(&self.context, |state| {
-                source.write(state);
-                replace_conditions(state, &conditions);
-            })
-            .await?;
-        Ok(())
-    }
-
-    fn source_fields(&self) -> SourceFields {
-        let sources = self.app.sources();
-        let source = sources.first();
-        SourceFields {
-            repository: source.map(|it| it.repo_url.clone()).unwrap_or_default(),
-            path: source.and_then(|it| it.path.clone()).unwrap_or_default(),
-            target_revision: source.map(|it| render::target_revision(it).to_owned()).unwrap_or_default(),
-            namespace: self.app.spec.destination.namespace.clone().unwrap_or_default(),
-        }
-    }
-
-    fn measure(&mut self) {
-        let state = self.state();
-        let labels = [
-            self.app.namespace().to_owned(),
-            self.app.name().to_owned(),
-            self.app.spec.project.clone(),
-            if self.app.automated().is_some() { "true" } else { "false" }.to_owned(),
-            state.repository.clone(),
-            state.destination_namespace.clone(),
-            sync_word(state.sync).to_owned(),
-            health_word(state.health).to_owned(),
-        ];
-        if self.labels.as_ref() == Some(&labels) {
-            return;
-        }
-        self.forget_metrics();
-        self.context.metrics.info.with_label_values(&labels.each_ref().map(String::as_str)).set(1);
-        self.labels = Some(labels);
-    }
-
-    /// Takes the application's series away.
-    pub(super) fn forget_metrics(&mut self) {
-        let Some(labels) = self.labels.take() else { return };
-        if let Err(error) =
-            self.context.metrics.info.remove_label_values(&labels.each_ref().map(String::as_str))
-        {
-            tracing::debug!(%error, "a series was not there");
-        }
-    }
-}
-
-/// What the state says of the source, from the spec.
-struct SourceFields {
-    repository: String,
-    path: String,
-    target_revision: String,
-    namespace: String,
-}
-
-impl SourceFields {
-    fn write(&self, state: &mut AppState) {
-        state.repository.clone_from(&self.repository);
-        state.path.clone_from(&self.path);
-        state.target_revision.clone_from(&self.target_revision);
-        state.destination_namespace.clone_from(&self.namespace);
-    }
-}
-
-pub(super) fn condition(kind: &str, message: String) -> AppCondition {
-    AppCondition { kind: kind.to_owned(), message, since: Timestamp::now() }
-}
-
-/// New conditions keep the time of equal old ones.
-fn replace_conditions(state: &mut AppState, conditions: &[AppCondition]) {
-    let old = std::mem::take(&mut state.conditions);
-    state.conditions = conditions
-        .iter()
-        .map(|new| {
-            let same = old.iter().find(|it| it.kind == new.kind && it.message == new.message);
-            same.unwrap_or(new).clone()
-        })
-        .collect();
 }

@@ -7,7 +7,8 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::begin::{NotBegun, PlanFrom, Request};
-use super::look::{LookError, SYNC_ERROR, condition};
+use super::look::LookError;
+use super::mirror::{SYNC_ERROR, condition};
 use super::{Actor, Next};
 use crate::convert::outcome_word;
 use crate::desired::Target;
@@ -90,8 +91,9 @@ impl Actor {
             prune: self.app.automated().is_some_and(|it| it.prune == Some(true)),
             ask: Ask::Resume,
             plan_from,
+            lease: None,
         };
-        self.begin(request).await
+        self.begin_and_store(request).await
     }
 
     /// An operation that may not go on.
@@ -142,15 +144,6 @@ impl Actor {
             }
         }
         self.look_again().await;
-    }
-
-    /// What to do about a failed last attempt: the retry policy's turn.
-    pub(super) async fn retry(&mut self, prune: bool) -> Result<(), LookError> {
-        if self.retry_at.is_none_or(|at| at > Instant::now()) {
-            return Ok(());
-        }
-        self.retry_at = None;
-        self.begin_automated(prune, false).await
     }
 
     pub(super) async fn finish_in_state(

@@ -220,6 +220,15 @@ impl Stage {
         self.objects.get(&kind, &self.destination, name).await.expect("answered")
     }
 
+    /// Waits until the garbage collector has let a ConfigMap go.
+    pub(crate) async fn vanishes(&self, name: &str) {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        while self.value(name).await.is_some() {
+            assert!(tokio::time::Instant::now() < until, "{name} stays");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Changes a live ConfigMap as a person would with kubectl.
     pub(crate) async fn edit(&self, name: &str, value: &str) {
         let kind = self.discovery.resolve(&Gvk::new("", "v1", "ConfigMap")).await.expect("a kind");
