@@ -91,10 +91,14 @@
   const page = document.body.dataset.page;
   let waiting = [];
   let lostAt = 0;
+  let source = null;
+  let lastId = '';
   const flush = () => { const now = waiting; waiting = []; now.forEach(patch); tick(); };
   const connect = () => {
-    const source = new EventSource(`/ui/stream?page=${encodeURIComponent(page)}`);
+    if (source) source.close();
+    source = new EventSource(`/ui/stream?page=${encodeURIComponent(page)}&from=${lastId}`);
     source.addEventListener('patch', (event) => {
+      lastId = event.lastEventId;
       if (!waiting.length) requestAnimationFrame(flush);
       waiting.push(JSON.parse(event.data));
       if (document.hidden) flush();
@@ -109,12 +113,24 @@
         conn.hidden = false;
         $('[data-lost]', conn).textContent = `at ${new Date(lostAt).toISOString().slice(11, 19)} UTC. What you see is from then. Trying again.`;
       }, 2000);
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => { source.close(); connect(); }, 4000);
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 4000);
     });
     const again = $('[data-retry]');
-    if (again) again.onclick = () => { source.close(); connect(); };
+    if (again) again.onclick = connect;
   };
-  if (page) connect();
+  const disconnect = () => { if (source) source.close(); source = null; lostAt = 0; };
+  // A browser has six connections for all tabs of a host: those that nobody sees give theirs back.
+  let unseen = 0;
+  if (page) {
+    connect();
+    window.addEventListener('pagehide', disconnect);
+    window.addEventListener('pageshow', (event) => { if (event.persisted) connect(); });
+    document.addEventListener('visibilitychange', () => {
+      clearTimeout(unseen);
+      if (document.hidden) unseen = setTimeout(disconnect, 15000);
+      else if (!source) connect();
+    });
+  }
 
   // Filters of lists: on this page, at once.
   const filter = (input) => {

@@ -5,6 +5,7 @@
 
 mod comparisons;
 mod grant;
+mod looks;
 mod once;
 mod preview;
 mod promote;

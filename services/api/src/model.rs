@@ -10,6 +10,8 @@ mod fold;
 mod follow;
 mod lanes;
 mod ledger;
+mod needs;
+mod rows;
 mod runs;
 mod syncs;
 
@@ -21,8 +23,9 @@ pub(crate) use audit::{AuditEntry, AuditResult, actor};
 pub(crate) use chains::{Chain, DeliveryStatus};
 pub(crate) use fold::{Limits, ReadModel, RepoView};
 pub(crate) use follow::follow;
-pub(crate) use lanes::{Lane, Need, NeedKind, Station, StationState, image_name, image_tag};
+pub(crate) use lanes::{Lane, Station, StationState, image_name, image_tag};
 pub(crate) use ledger::{Ledger, Segment, SegmentKind};
+pub(crate) use needs::{Need, NeedKind};
 pub(crate) use runs::{JobPhase, JobView, RunPhase, RunView, StepView, place};
 pub(crate) use syncs::SyncPhase;
 

@@ -13,8 +13,8 @@ use sluice_schemas::ids::{Correlation, GrantId, Person, SyncId, hash_token};
 use sluice_schemas::state::AppState;
 use sluice_schemas::{Cause, Digest, Message as _, Sha, Timestamp};
 
+use super::looks;
 use super::once::Seed;
-use super::preview;
 use crate::Api;
 use crate::access::{Caller, token};
 use crate::error::{Answer, ApiError};
@@ -163,7 +163,7 @@ async fn allowed(api: &Api, caller: &Caller, state: &AppState, wish: &Wish) -> A
     }
     let now = Timestamp::now();
     let seen =
-        preview::was_seen(api, &caller.person, state, &wish.revision, &wish.manifest_digest, now).await?;
+        looks::was_seen(api, &caller.person, state, &wish.revision, &wish.manifest_digest, now).await?;
     Ok(match seen {
         true => Ok(()),
         false => Err(format!(

@@ -117,7 +117,7 @@ impl ReadModel {
             return;
         }
         self.sequence = record.sequence;
-        bounded(&mut self.rows, super::lanes::row(record), MOST_ROWS);
+        bounded(&mut self.rows, super::rows::row(record), MOST_ROWS);
         if let Some(entry) = entry(record) {
             bounded(&mut self.audit, entry, MOST_AUDIT);
         }

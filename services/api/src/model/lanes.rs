@@ -1,14 +1,13 @@
-//! Lanes: one line a service, commit → run → image → dev → gate → prod; what needs a person; what may be promoted.
+//! Lanes: one line a service, commit → run → image → dev → gate → prod; and what may be promoted.
 
 use serde::Serialize;
-use sluice_bus::Recorded;
 use sluice_kubernetes::secrets::normalise_url;
 use sluice_schemas::events::{Conclusion, HealthStatus, SyncStatus};
 use sluice_schemas::ids::RepoSlug;
 use sluice_schemas::state::AppState;
-use sluice_schemas::{Digest, Event, Sha, Timestamp};
+use sluice_schemas::{Digest, Sha, Timestamp};
 
-use super::fold::{ReadModel, RepoView, StreamRow};
+use super::fold::{ReadModel, RepoView};
 use super::runs::{RunPhase, RunView};
 
 /// How a station looks.
@@ -101,39 +100,6 @@ pub(crate) struct Lane {
     pub(crate) promotable: Option<Promotable>,
     /// Sorting: the lower, the more it needs a person.
     pub(crate) rank: u8,
-}
-
-/// Why a person is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum NeedKind {
-    /// SYNC.
-    Sync,
-    /// Promote.
-    Promote,
-    /// Look at a failed run.
-    Run,
-    /// Look at an application.
-    App,
-}
-
-/// Something that waits for a person.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Need {
-    /// Element id.
-    pub(crate) id: String,
-    /// Why.
-    pub(crate) kind: NeedKind,
-    /// The thing.
-    pub(crate) name: String,
-    /// What follows the name in the first line.
-    pub(crate) title: String,
-    /// The consequence.
-    pub(crate) text: String,
-    /// Since when.
-    pub(crate) since: Option<Timestamp>,
-    /// Where it is dealt with.
-    pub(crate) href: String,
 }
 
 /// `registry/path` of an image reference.
@@ -300,97 +266,6 @@ impl ReadModel {
         };
         Station { state, word, detail: tag.to_owned(), at, href: format!("/apps/{name}") }
     }
-
-    /// What waits for a person: decisions first, the oldest first, then what broke.
-    #[must_use]
-    pub(crate) fn needs(&self) -> Vec<Need> {
-        let mut needs = Vec::new();
-        for app in self.apps.values() {
-            let name = app.app.app.name();
-            let marks = self.marks.get(&app.app.app);
-            if app.gated && app.sync == SyncStatus::OutOfSync {
-                let revision = app.revision.as_ref().map_or("", Sha::short);
-                needs.push(Need {
-                    id: format!("need-{}", app.app.app),
-                    kind: NeedKind::Sync,
-                    title: "waits for SYNC".to_owned(),
-                    text: format!(
-                        "{revision} differs from what runs. Nothing happens until a person grants it."
-                    ),
-                    since: marks.and_then(|marks| marks.differs_since),
-                    href: format!("/apps/{name}/sync"),
-                    name: name.clone(),
-                });
-            }
-            let broken = marks.and_then(|marks| marks.render_failed.as_ref());
-            if let Some((failed, at)) = broken {
-                let place =
-                    failed.annotations.first().map_or_else(|| failed.reason.clone(), super::runs::place);
-                needs.push(app_need(
-                    app,
-                    "could not be rendered",
-                    format!("{place}. Live objects are untouched."),
-                    Some(*at),
-                ));
-            } else if app.health == HealthStatus::Degraded {
-                let since = marks.and_then(|marks| marks.degraded_since);
-                needs.push(app_need(app, "is Degraded", app.health_message.clone(), since));
-            } else if let Some(condition) = app.conditions.iter().find(|it| it.kind.ends_with("Error")) {
-                needs.push(app_need(
-                    app,
-                    &format!("has {}", condition.kind),
-                    condition.message.clone(),
-                    Some(condition.since),
-                ));
-            }
-        }
-        for repo in self.repositories.values() {
-            let slug = &repo.repository.slug;
-            let name = short_name(&repo.repository.full_name).to_owned();
-            if let Some(it) = self.promotable(repo).filter(|it| it.ready) {
-                let since = it.dev.as_ref().and_then(|dev| {
-                    let id = sluice_schemas::ids::AppId::from_name(dev);
-                    self.marks.get(&id).and_then(|marks| marks.healthy_since)
-                });
-                needs.push(Need {
-                    id: format!("need-{slug}"),
-                    kind: NeedKind::Promote,
-                    name: name.clone(),
-                    title: "is proven on dev, not promoted".to_owned(),
-                    text: format!("{}. Promotion writes the prod commit, it deploys nothing.", it.reason),
-                    since,
-                    href: format!("/promote/{slug}"),
-                });
-            }
-            let newest = repo.runs.values().max_by_key(|run| run.queued_at);
-            if let Some(run) = newest.filter(|run| run.conclusion == Some(Conclusion::Failure)) {
-                needs.push(Need {
-                    id: format!("need-{slug}-{}", run.run.number),
-                    kind: NeedKind::Run,
-                    title: format!("#{} failed", run.run.number),
-                    text: run.reason.clone().unwrap_or_else(|| "a job failed".to_owned()),
-                    since: run.finished_at,
-                    href: format!("/runs/{slug}/{}", run.run.number),
-                    name,
-                });
-            }
-        }
-        needs.sort_by_key(|need| (need.kind > NeedKind::Promote, need.since, need.id.clone()));
-        needs
-    }
-}
-
-fn app_need(app: &AppState, title: &str, text: String, since: Option<Timestamp>) -> Need {
-    let name = app.app.app.name();
-    Need {
-        id: format!("need-app-{}", app.app.app),
-        kind: NeedKind::App,
-        title: title.to_owned(),
-        text,
-        since,
-        href: format!("/apps/{name}"),
-        name,
-    }
 }
 
 fn absent(word: &str) -> Station {
@@ -457,63 +332,12 @@ pub(crate) fn app_word(app: &AppState) -> (StationState, String) {
     }
 }
 
-fn short_name(full_name: &str) -> &str {
+pub(super) fn short_name(full_name: &str) -> &str {
     full_name.rsplit('/').next().unwrap_or(full_name)
 }
 
 fn branch(git_ref: &str) -> &str {
     git_ref.trim_start_matches("refs/heads/").trim_start_matches("refs/tags/")
-}
-
-/// A fact in a few words, for the live stream.
-pub(super) fn row(record: &Recorded) -> StreamRow {
-    let text = match &record.event {
-        Event::PushReceived(it) => format!("{}, by {}", branch(&it.git_ref), it.pusher),
-        Event::RunQueued(it) => format!("{} jobs planned", it.jobs.len()),
-        Event::RunFinished(it) => it.reason.clone().unwrap_or_else(|| words(it.conclusion, it.duration_ms)),
-        Event::RunRefused(it) => it.annotations.first().map_or_else(String::new, super::runs::place),
-        Event::JobStarted(it) => format!("on {}", it.executor),
-        Event::StepFinished(it) => format!("{}: {}", it.name, words(it.conclusion, it.duration_ms)),
-        Event::JobFinished(it) => it.reason.clone().unwrap_or_else(|| words(it.conclusion, it.duration_ms)),
-        Event::ImageBuilt(it) => format!("{} {}", it.image.repository, it.manifest.short()),
-        Event::ImagePublished(it) => format!("{} {}", it.image.repository, it.tags.join(", ")),
-        Event::ImageFailed(it) => it.reason.clone(),
-        Event::BumpCommitted(it) => {
-            format!("{}/ {} in {}", it.bump.directory, it.bump.tag, it.commit.short())
-        }
-        Event::BumpUnchanged(it) => it.reason.clone(),
-        Event::BumpFailed(it) => it.reason.clone(),
-        Event::RenderSucceeded(it) => format!("{} objects", it.objects),
-        Event::RenderFailed(it) => {
-            it.annotations.first().map_or_else(|| it.reason.clone(), super::runs::place)
-        }
-        Event::AppCompared(it) => format!("{:?}, {:?}", it.sync, it.health),
-        Event::AppHealthChanged(it) => format!("{:?} to {:?}", it.from, it.to),
-        Event::SyncFinished(it) => it.message.clone(),
-        Event::GrantIssued(it) => {
-            format!("{} grants {} to {}", it.person, it.revision.short(), it.app.app.name())
-        }
-        Event::GrantRefused(it) => it.reason.clone(),
-        Event::SessionRefused(it) => it.reason.clone(),
-        _ => String::new(),
-    };
-    StreamRow {
-        sequence: record.sequence,
-        time: record.envelope.time,
-        subject: record.subject.clone(),
-        text: text.chars().take(160).collect(),
-        correlation: record.envelope.correlation.clone(),
-    }
-}
-
-fn words(conclusion: Conclusion, millis: u64) -> String {
-    let word = match conclusion {
-        Conclusion::Success => "succeeded",
-        Conclusion::Failure => "failed",
-        Conclusion::Cancelled => "cancelled",
-        Conclusion::Skipped => "skipped",
-    };
-    format!("{word}, {}.{} s", millis / 1000, millis % 1000 / 100)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sluice_schemas::events::{BumpKind, HealthStatus, StepKind, Surface, SyncStatus};
+use sluice_schemas::events::{BumpCommitted, BumpKind, HealthStatus, StepKind, Surface, SyncStatus};
 use sluice_schemas::ids::{AppId, GrantId, JobId, Person};
 use sluice_schemas::{Event, Sha, Timestamp};
 
@@ -235,7 +235,7 @@ impl Ledger {
             Event::BumpCommitted(bump) => {
                 notes.bumped.insert(bump.commit.clone(), fact.time);
                 let began = before(fact.time, bump.duration_ms);
-                let dir = format!("{}/", bump.bump.directory);
+                let place = place_of(bump);
                 if bump.bump.kind == BumpKind::Promotion {
                     if let Some(ready) = notes.dev_ready {
                         let who = bump
@@ -247,9 +247,9 @@ impl Ledger {
                         let segment = self.add_until(fact, Gate, &what, "person", ready, began);
                         segment.waits = true;
                     }
-                    self.add(fact, Bump, &format!("Promote: commit to {dir}"), "publisher", began);
+                    self.add(fact, Bump, &format!("Promote: commit to {place}"), "publisher", began);
                 } else {
-                    self.add(fact, Bump, &format!("Commit to deploy, {dir}"), "publisher", began);
+                    self.add(fact, Bump, &format!("Commit to deploy, {place}"), "publisher", began);
                 }
             }
             Event::RenderSucceeded(render) => {
@@ -364,3 +364,16 @@ impl Ledger {
         &mut self.segments[last]
     }
 }
+/// `dev/web.yaml:21`, and whether somebody else's commit came in between.
+fn place_of(bump: &BumpCommitted) -> String {
+    let mut place = match bump.changes.as_slice() {
+        [] => format!("{}/", bump.bump.directory),
+        [change] => format!("{}:{}", change.path, change.line),
+        [change, more @ ..] => format!("{}:{} and {} more", change.path, change.line, more.len()),
+    };
+    if bump.retries > 0 {
+        place.push_str(", on top of a commit that came in between");
+    }
+    place
+}
+

@@ -71,13 +71,8 @@ pub(crate) fn rows(live: Option<&Value>, desired: Option<&Value>) -> Vec<Row> {
     let mut seen = 0;
     for group in diff.grouped_ops(CONTEXT) {
         for operation in &group {
-            for change in diff.iter_inline_changes(operation) {
-                let pieces = || {
-                    change
-                        .iter_strings_lossy()
-                        .map(|(marked, text)| (marked, text.trim_end_matches('\n').to_owned()))
-                        .collect::<Vec<_>>()
-                };
+            for change in diff.iter_changes(operation) {
+                let text = change.value().trim_end_matches('\n').to_owned();
                 let number = |index: Option<usize>| index.map_or(0, |index| index + 1);
                 match change.tag() {
                     ChangeTag::Equal => {
@@ -86,15 +81,17 @@ pub(crate) fn rows(live: Option<&Value>, desired: Option<&Value>) -> Vec<Row> {
                             rows.push(Row::Alike(at - seen - 1));
                         }
                         seen = at;
-                        let text = pieces().into_iter().map(|(_, text)| text).collect();
                         rows.push(Row::Same { old: at, new: number(change.new_index()), text });
                     }
                     ChangeTag::Delete => {
                         seen = number(change.old_index());
-                        rows.push(Row::Removed { old: seen, pieces: pieces() });
+                        rows.push(Row::Removed { old: seen, pieces: vec![(false, text)] });
                     }
                     ChangeTag::Insert => {
-                        rows.push(Row::Added { new: number(change.new_index()), pieces: pieces() });
+                        rows.push(Row::Added {
+                            new: number(change.new_index()),
+                            pieces: vec![(false, text)],
+                        });
                     }
                 }
                 if rows.len() >= MOST_LINES {
@@ -103,7 +100,55 @@ pub(crate) fn rows(live: Option<&Value>, desired: Option<&Value>) -> Vec<Row> {
             }
         }
     }
+    mark(&mut rows);
     rows
+}
+
+/// Marks what changed within lines: where as many lines go as come, they belong together one by one.
+fn mark(rows: &mut [Row]) {
+    let mut at = 0;
+    while at < rows.len() {
+        let removed = rows[at..].iter().take_while(|row| matches!(row, Row::Removed { .. })).count();
+        let added = rows[at + removed..].iter().take_while(|row| matches!(row, Row::Added { .. })).count();
+        if removed > 0 && removed == added {
+            let (gone, come) = rows[at..at + removed + added].split_at_mut(removed);
+            for (gone, come) in gone.iter_mut().zip(come) {
+                if let (Row::Removed { pieces: old, .. }, Row::Added { pieces: new, .. }) = (gone, come) {
+                    let (before, after) = (old[0].1.clone(), new[0].1.clone());
+                    (*old, *new) = middles(&before, &after);
+                }
+            }
+        }
+        at += (removed + added).max(1);
+    }
+}
+
+type Pieces = Vec<(bool, String)>;
+
+/// What two lines share at both ends is not marked. Cuts fall between words, so that numbers and tags stay whole.
+fn middles(old: &str, new: &str) -> (Pieces, Pieces) {
+    let is_word = |c: char| c.is_alphanumeric();
+    let mut front =
+        old.chars().zip(new.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum::<usize>();
+    while front > 0 && old[..front].chars().next_back().is_some_and(is_word) {
+        front -= old[..front].chars().next_back().map_or(1, char::len_utf8);
+    }
+    let (old_rest, new_rest) = (&old[front..], &new[front..]);
+    let shared = old_rest.chars().rev().zip(new_rest.chars().rev()).take_while(|(a, b)| a == b);
+    let mut back = shared.map(|(a, _)| a.len_utf8()).sum::<usize>();
+    while back > 0 && old_rest[old_rest.len() - back..].chars().next().is_some_and(is_word) {
+        back -= old_rest[old_rest.len() - back..].chars().next().map_or(1, char::len_utf8);
+    }
+    let cut = |line: &str| {
+        let end = line.len() - back;
+        let pieces = [(false, &line[..front]), (true, &line[front..end]), (false, &line[end..])];
+        pieces
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+            .map(|(it, text)| (it, text.to_owned()))
+            .collect()
+    };
+    (cut(old), cut(new))
 }
 
 /// Unified text, for the command and for programs.
@@ -215,10 +260,25 @@ mod tests {
     #[test]
     fn marks_the_words_that_changed() {
         let rows = rows(Some(&deployment("r/web:1", 2)), Some(&deployment("r/web:2", 2)));
-        let marked = rows.iter().any(|row| {
-            matches!(row, Row::Added { pieces, .. } if pieces.iter().any(|(marked, text)| *marked && text.contains('2')))
-        });
-        assert!(marked, "{rows:?}");
+        let marked = |row: &Row| match row {
+            Row::Removed { pieces, .. } | Row::Added { pieces, .. } => {
+                pieces.iter().find(|(mark, _)| *mark).map(|(_, text)| text.clone())
+            }
+            _ => None,
+        };
+        let marks: Vec<String> = rows.iter().filter_map(marked).collect();
+        assert_eq!(marks, ["1", "2"]);
+        let (old, new) = middles("image: r/web:aaaaaaaa", "image: r/web:abcd0000");
+        assert_eq!((old[1].1.as_str(), new[1].1.as_str()), ("aaaaaaaa", "abcd0000"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pieces_are_the_line(old in ".{0,12}", new in ".{0,12}") {
+            let (left, right) = middles(&old, &new);
+            proptest::prop_assert_eq!(left.into_iter().map(|(_, text)| text).collect::<String>(), old);
+            proptest::prop_assert_eq!(right.into_iter().map(|(_, text)| text).collect::<String>(), new);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use sluice_schemas::Timestamp;
 pub(crate) fn duration(millis: u64) -> String {
     let seconds = millis / 1000;
     match seconds {
+        0 if millis < 100 => format!("{millis} ms"),
         0..10 => format!("{}.{} s", seconds, millis % 1000 / 100),
         10..60 => format!("{seconds} s"),
         60..3600 => match seconds % 60 {
@@ -74,6 +75,7 @@ mod tests {
     #[test]
     fn durations_have_two_parts_at_most() {
         for (millis, text) in [
+            (12, "12 ms"),
             (812, "0.8 s"),
             (38_400, "38 s"),
             (136_000, "2 m 16 s"),

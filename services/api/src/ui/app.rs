@@ -170,9 +170,9 @@ pub(super) fn head(view: &View<'_>, state: &AppState) -> Markup {
                 span id="app-sync" { (tint(sync_status(state.sync, state.gated))) }
                 span id="app-health" { (tint(health_status(state.health))) }
                 span class="mute" {
-                    @if let Some(revision) = &state.synced_revision { "runs " code { (revision.short()) } }
+                    @if let Some(revision) = &state.synced_revision { "runs " code { (revision.short()) } @if waits { ", " } }
                     @if waits && let Some(revision) = &state.revision {
-                        ", " code { (revision.short()) } @if state.gated { " waits" } @else { " is next" }
+                        code { (revision.short()) } @if state.gated { " waits" } @else { " is next" }
                         @if let Some(since) = since { " for " (ago(view, since)) }
                     }
                 }

@@ -63,7 +63,7 @@ pub(super) fn svg(run: &RunView, current: Option<&JobId>) -> Markup {
             @for it in &boxes {
                 @let (kind, icon_name, word) = job_status(it.job.phase, it.job.conclusion);
                 @let class = match kind { "ok" => "c-ok", "bad" => "c-bad", _ => "" };
-                @let skipped = if it.job.conclusion == Some(Conclusion::Skipped) { "skipped" } else { "" };
+                @let skipped = match it.job.conclusion { Some(Conclusion::Skipped) => "skipped", Some(Conclusion::Failure) => "bad", _ => "" };
                 a href={ (base) (it.job.planned.key) } class=(skipped) transform={ "translate(" (it.x) " " (it.y) ")" }
                     aria-current=[(current == Some(&it.job.planned.id)).then_some("true")] aria-label={ (it.job.planned.name) ": " (word) } {
                     rect width=(WIDTH) height=(HEIGHT) rx="6" {}

@@ -131,7 +131,7 @@ fn lane_row(view: &View<'_>, lane: &Lane) -> Markup {
             div { a href={ "/deliveries/" (lane.correlation) } { b { (lane.name) } } small { (lane.place) } }
             (station(view, &lane.commit, "commit", line(&lane.run)))
             (station(view, &lane.run, "", line(&lane.image)))
-            (station(view, &lane.image, "image", line(&lane.dev)))
+            (station(view, &lane.image, "image", if lane.image.state == StationState::Ok { line(&lane.dev) } else { "to" }))
             (station(view, &lane.dev, "", "to"))
             span class={ "sluice " @if lane.shut { "shut" } } title=(lane.gate) {
                 (icon(gate_icon)) span class="sr" { (lane.gate) }

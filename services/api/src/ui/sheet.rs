@@ -73,8 +73,12 @@ fn sheet(view: &View<'_>, state: &AppState, it: &Preview) -> Markup {
 fn commits(view: &View<'_>, it: &Preview) -> Markup {
     html! {
         section {
-            h2 { (count(it.commits.len(), "commit", "commits")) @if !it.commits_complete { " or more" } }
-            @if it.commits.is_empty() { p class="small mute" { "No push is known between them." } }
+            @if it.commits.is_empty() {
+                h2 { "Commits" }
+                p class="small mute" { "The pushes between what runs and this are not known here." }
+            } @else {
+                h2 { (count(it.commits.len(), "commit", "commits")) @if !it.commits_complete { " or more" } }
+            }
             ol class="commits" { @for commit in &it.commits {
                 @match &commit.source {
                     Some(source) => { li {

@@ -1,7 +1,7 @@
 //! `/ui/stream?page=…`: what changed on a page, as server-sent events.
 //!
-//! At every change of the model the page's fragments are made again by the functions that made the page, and those that
-//! differ from what was sent last are sent. Log lines come on the same stream. `id` is `<sequence>.<last log line>`.
+//! At the beginning and at every change of the model the page's fragments are made by the functions that made the page,
+//! and those that differ from what was sent last are sent; the script leaves alone what it has already. Log lines come on the same stream. `id` is `<sequence>.<last log line>`.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -33,6 +33,8 @@ const ALIVE: Duration = Duration::from_secs(15);
 #[serde(default)]
 pub(super) struct Wanted {
     page: String,
+    /// As `Last-Event-ID`, for a stream that the page closed itself.
+    from: String,
 }
 
 /// A page that changes.
@@ -88,6 +90,7 @@ pub(super) async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
     let page = Page::parse(&wanted.page);
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let resumed = resumed.or(Some(wanted.from).filter(|from| !from.is_empty()));
     let open = api.metrics.stream("ui");
     let end = closed(api.clone(), caller.clone());
     let events = produced(move |sender| async move {
@@ -115,27 +118,18 @@ async fn produce(api: &Api, caller: &Caller, page: Page, resumed: Option<&str>, 
     };
     let mut changes = api.model.changes();
     let mut sent: BTreeMap<String, u64> = BTreeMap::new();
-    // What the page shows already need not come again; after an interruption everything is compared anew.
-    if resumed.is_none() {
-        for (id, markup) in fragments(api, caller, &page).await {
-            sent.insert(id, fingerprint(&markup));
-        }
+    // Facts may have come between the page and its stream, so the first look is sent whole.
+    if changed(api, caller, &page, &mut sent, sender, last_line).await.is_none() {
+        return;
     }
     let mut began = None;
     loop {
         tokio::select! {
-            changed = changes.changed() => {
-                if changed.is_err() { return; }
+            told = changes.changed() => {
+                if told.is_err() { return; }
                 tokio::time::sleep(FRAME).await;
                 changes.mark_unchanged();
-                for (id, markup) in fragments(api, caller, &page).await {
-                    let mark = fingerprint(&markup);
-                    if sent.insert(id.clone(), mark) == Some(mark) {
-                        continue;
-                    }
-                    let data = json!({ "op": "replace", "id": id, "html": markup.into_string() });
-                    if say(api, sender, "patch", &data, last_line).await.is_none() { return; }
-                }
+                if changed(api, caller, &page, &mut sent, sender, last_line).await.is_none() { return; }
             }
             said = log_lines.next() => match said {
                 Some(Said::Line(line)) => {
@@ -157,6 +151,25 @@ async fn produce(api: &Api, caller: &Caller, page: Page, resumed: Option<&str>, 
             },
         }
     }
+}
+
+/// Sends what differs from what was sent. `None`: the reader is gone.
+async fn changed(
+    api: &Api,
+    caller: &Caller,
+    page: &Page,
+    sent: &mut BTreeMap<String, u64>,
+    sender: &Sender<Event>,
+    line: u64,
+) -> Option<()> {
+    for (id, markup) in fragments(api, caller, page).await {
+        let mark = fingerprint(&markup);
+        if sent.insert(id.clone(), mark) != Some(mark) {
+            let data = json!({ "op": "replace", "id": id, "html": markup.into_string() });
+            say(api, sender, "patch", &data, line).await?;
+        }
+    }
+    Some(())
 }
 
 async fn say(

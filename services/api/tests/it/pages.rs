@@ -114,11 +114,12 @@ async fn a_page_is_told_what_changed() {
     let world = World::start().await;
     let admin = world.admin().await;
     world.caught_up(&admin, "/api/v1/lanes", |value| value["items"].is_array()).await;
-    let reader = world.events("/ui/stream?page=home", &admin, HeaderMap::new(), 1);
+    let reader = world.events("/ui/stream?page=home", &admin, HeaderMap::new(), 11);
     let writer = async {
-        // The stream sends only what differs from what the page had: facts come until it does.
         for attempt in 0..40 {
-            world.fact(&RunQueued::example(), "chain1", &format!("queued {attempt}")).await;
+            let mut run = RunQueued::example();
+            run.run.number.0 += attempt;
+            world.fact(&run, "chain1", &format!("queued {attempt}")).await;
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
@@ -127,6 +128,7 @@ async fn a_page_is_told_what_changed() {
         () = async { writer.await; std::future::pending().await } => unreachable!("the stream never says anything"),
     };
     assert!(events[0].contains("event: patch") && events[0].contains("\"op\":\"replace\""), "{events:?}");
+    assert!(events[7..].iter().any(|it| it.contains("lane-dev_shop-web")), "{events:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
