@@ -108,21 +108,36 @@ pub(crate) async fn measure(
 ) -> anyhow::Result<()> {
     report.note(&format!("{samples} changes from commit to pod (about {} s)", samples * 15));
     let live = Live::watch(&stage.world, &stage.world.names.dev, "deployment/web", PODS)?;
-    let (mut whole, mut spans) = (Samples::default(), Spans::default());
+    let (mut whole, mut first, mut spans) = (Samples::default(), Samples::default(), Spans::default());
     // The first one fills the caches, and is not counted.
     for sample in 0..=samples {
+        let since = stage.world.witness()?.now();
         let (began, points) = once(stage, &live, &format!("1.{sample}")).await?;
         if sample > 0 {
             let pods = points.iter().map(|(_, at)| *at).max().context("no time")?;
             whole.add(clock::millis(began, pods));
+            first.add(until_checkout(stage, since).await?);
             spans.walk(began, &points);
         }
     }
+    let name = "push (webhook arrives) → first step, a checkout";
+    report.add(Figure::new(name, first).target(Target::AtMost(300.0)));
     let figure =
         Figure::new("commit → pod on dev", whole).limit("the same work by hand", by_hand.whole.clone());
     report.add(figure.target(Target::Over(2000.0)).spans(spans));
     report.add(Figure::new("the same work by hand", by_hand.whole).spans(by_hand.spans));
     Ok(())
+}
+
+/// From the webhook's arrival to the beginning of the first step of the first job, which needs no container.
+async fn until_checkout(stage: &Stage, since: u64) -> anyhow::Result<f64> {
+    let witness = stage.world.witness()?;
+    let source = |e: &Event| e.data["changed_files"] == json!(["VERSION"]);
+    let pushed = witness.wait_after(since, "push.received", SOON, source).await?;
+    let first = |e: &Event| e.data["step"] == 0 && e.correlation() == pushed.correlation();
+    let step = witness.wait_after(since, "job.step_finished", SOON, first).await?;
+    let took = step.data["duration_ms"].as_f64().context("the step's duration")?;
+    Ok(clock::millis(clock::parse(&pushed.data["received_at"])?, step.time) - took)
 }
 
 /// The time at which the push began, and what happened from then on.

@@ -50,7 +50,7 @@ pub(crate) async fn measure(stage: &Stage, samples: u16, report: &mut Report) ->
             spans.walk(points[0].1, &points[1..]);
         }
     }
-    let figure = Figure::new("push (webhook arrives) → first step running", measured);
+    let figure = Figure::new("push (webhook arrives) → first step, a script", measured);
     report.add(
         figure.limit("bare `docker run` of the image", limit).target(Target::AtMost(300.0)).spans(spans),
     );
