@@ -376,4 +376,3 @@ fn place_of(bump: &BumpCommitted) -> String {
     }
     place
 }
-

@@ -33,6 +33,9 @@ pub(super) struct Done {
 pub(super) fn toast(done: &Done) -> Option<Toast> {
     let (title, text) = match done.done.as_str() {
         "granted" => ("Granted", "The reconciler applies exactly what you saw."),
+        "opened" => {
+            ("Automation granted", "The application syncs by itself once the reconciler has used the grant.")
+        }
         "refreshing" => ("Asked for a comparison", "The page changes when it is there."),
         "promoted" => ("Promotion ordered", "The prod commit is written now; prod then waits for SYNC."),
         "rerun" => ("Re-run ordered", "The next attempt appears here."),
@@ -68,6 +71,9 @@ pub(super) struct SyncForm {
     manifest_digest: String,
     #[serde(default)]
     prune: Option<String>,
+    /// Set by the form that opens the gate for good.
+    #[serde(default)]
+    automation: Option<String>,
     #[serde(default)]
     typed: String,
 }
@@ -93,10 +99,14 @@ pub(super) async fn sync(
             .parse()
             .map_err(|error| ApiError::invalid(format!("{error}; load the page again")))?,
         prune: form.prune.is_some(),
-        scope: GrantScope::Sync,
+        scope: if form.automation.is_some() { GrantScope::Automation } else { GrantScope::Sync },
     };
+    let for_good = wish.scope == GrantScope::Automation;
     let key = Some(form.key.as_str()).filter(|key| !key.is_empty());
     let confirmed = syncing::granted(&api, &caller, &name, wish, key).await?;
+    if for_good {
+        return Ok(Redirect::to(&format!("/apps/{}?done=opened", encoded(&name))));
+    }
     Ok(Redirect::to(&format!("/apps/{}?done=granted&sync={}", encoded(&name), confirmed.sync)))
 }
 

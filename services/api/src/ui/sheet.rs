@@ -30,7 +30,7 @@ pub(super) async fn page(
     let view = View::new(&api, &caller);
     let behind = html! { (app::head(&view, &state)) div class="gap" { (tree::panel(&view, &state).await) } };
     let sheet = match &preview {
-        Ok(preview) => sheet(&view, &state, preview),
+        Ok(preview) => sheet(&view, &state, preview, automation_held(&api, &state).await),
         Err(error) => no_sheet(&state, error),
     };
     let body = html! { (behind) div class="scrim" {} (sheet) };
@@ -45,7 +45,7 @@ pub(super) async fn fragments(view: &View<'_>, name: &str, revision: &str) -> Ve
     vec![("sync-void".to_owned(), void_banner(&state, revision))]
 }
 
-fn sheet(view: &View<'_>, state: &AppState, it: &Preview) -> Markup {
+fn sheet(view: &View<'_>, state: &AppState, it: &Preview, automation_held: bool) -> Markup {
     let name = &it.app;
     let allowed = view.may(Resource::Applications, Action::Sync, &object_of(state));
     html! {
@@ -63,7 +63,7 @@ fn sheet(view: &View<'_>, state: &AppState, it: &Preview) -> Markup {
             (void_banner(state, it.revision.as_str()))
             div class="body" {
                 div { (commits(view, it)) (images(it)) (objects(it)) }
-                div { (before(view, state, it, allowed)) (granting(view, it)) }
+                div { (before(view, state, it, allowed)) (granting(view, it)) @if automation_held && allowed { (for_good(view, it)) } }
             }
             (confirm(view, it, allowed))
         }
@@ -188,6 +188,37 @@ fn confirm(view: &View<'_>, it: &Preview, allowed: bool) -> Markup {
             button class="btn gate armed" disabled[!allowed] { (icon("gate-open")) "SYNC to " (it.revision.short()) }
         }
     }
+}
+
+/// The Application asks for automation that the gate holds back: a person may let it through for good.
+fn for_good(view: &View<'_>, it: &Preview) -> Markup {
+    let name = &it.app;
+    html! {
+        details {
+            summary class="mute" { "Let it sync by itself from now on" }
+            p class="small mute" {
+                "Its " code { "syncPolicy" } " asks for automation, and the gate holds that back. This grant opens the gate for good: every later push is applied without a person."
+            }
+            form method="post" action={ "/ui/apps/" (name) "/sync" } {
+                (form_fields(view))
+                input type="hidden" name="revision" value=(it.revision);
+                input type="hidden" name="manifest_digest" value=(it.manifest_digest);
+                input type="hidden" name="automation" value="true";
+                div class="field" {
+                    label for="typed-auto" { "Type " code { (name) } " to confirm" }
+                    input id="typed-auto" name="typed" class="m" required pattern=(pattern(name)) autocomplete="off" autocapitalize="off" spellcheck="false";
+                }
+                button class="btn armed" { (icon("gate-open")) "Open for good" }
+            }
+        }
+    }
+}
+
+async fn automation_held(api: &Api, state: &AppState) -> bool {
+    let declared = api.cluster.application(&state.app.app.name()).await;
+    state.gated
+        && declared
+            .is_ok_and(|application| application.automated().is_some() && !application.declared_gated())
 }
 
 fn void_banner(state: &AppState, revision: &str) -> Markup {

@@ -6,7 +6,10 @@ use axum::http::HeaderMap as AxumHeaders;
 use axum::routing::post;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
+use sluice_bus::topology::RECONCILER_SYNC;
+use sluice_schemas::commands::Sync;
 use sluice_schemas::events::{GrantIssued, RunQueued, Surface};
+use sluice_schemas::grant::GrantScope;
 use sluice_schemas::{Event, Message as _};
 
 use crate::login::hidden;
@@ -157,4 +160,37 @@ async fn a_webhook_is_handed_to_ingress_as_it_came() {
     server.abort();
     drop(server.await);
     assert_eq!(send(Some("push")).await.expect("answered").status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn automation_that_is_held_back_can_be_let_through_for_good() {
+    let world = World::start().await;
+    let admin = world.admin().await;
+    let cookie = world.cookie("admin", &world.admin_password).await;
+    let application = serde_json::json!({
+        "metadata": { "name": "shop-prod" },
+        "spec": {
+            "project": "default", "destination": { "namespace": "prod" }, "syncPolicy": { "automated": {} },
+            "source": { "repoURL": "http://git.example.com/dev/deploy.git", "path": "prod", "targetRevision": "HEAD" },
+        },
+    });
+    assert_eq!(world.post("/api/v1/applications", &admin, &application).await.0, StatusCode::OK);
+    world.compared("shop-prod", true, sha('d')).await;
+    world.caught_up(&admin, "/api/v1/apps/shop-prod", |value| value["revision"].is_string()).await;
+    let (_, sheet) = world.page("/apps/shop-prod/sync", &cookie).await;
+    assert!(sheet.contains("Let it sync by itself from now on"), "{sheet}");
+    let (csrf, revision, digest) =
+        (hidden(&sheet, "csrf"), hidden(&sheet, "revision"), hidden(&sheet, "manifest_digest"));
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("revision", revision.as_str()),
+        ("manifest_digest", digest.as_str()),
+        ("automation", "true"),
+        ("typed", "shop-prod"),
+    ];
+    let answer = world.form("/ui/apps/shop-prod/sync", Some(&cookie), &fields).await;
+    assert_eq!(answer.headers()["location"], "/apps/shop-prod?done=opened");
+    let commands = world.commands::<Sync>(RECONCILER_SYNC).await;
+    let scope = commands[0].grant.as_ref().map(|grant| grant.terms.scope);
+    assert_eq!(scope, Some(GrantScope::Automation));
 }
