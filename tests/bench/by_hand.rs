@@ -2,40 +2,21 @@
 
 use anyhow::Context;
 use sluice_e2e::git::Copy;
+use sluice_e2e::story::SOON;
 use sluice_e2e::{World, shell};
 use tokio::process::Command;
 
-use crate::chain::{PODS, Stage, rolled_out};
+use crate::chain::{Stage, rolled_out};
 use crate::clock;
-use crate::figure::{Samples, Spans};
 use crate::live::Live;
-use crate::report::Report;
-use sluice_e2e::story::SOON;
 
-/// Times by hand.
-pub(crate) struct ByHand {
-    pub(crate) whole: Samples,
-    pub(crate) spans: Spans,
-}
-
-/// Before Sluice runs, in the same name space and with the same repositories.
-pub(crate) async fn measure(stage: &Stage, samples: u16, report: &Report) -> anyhow::Result<ByHand> {
-    report.note(&format!("the work of {samples} changes by hand (about {} s)", samples * 12));
-    let (mut whole, mut spans) = (Samples::default(), Spans::default());
-    let live = Live::watch(&stage.world, &stage.world.names.dev, "deployment/web", PODS)?;
-    // The first one fills the caches, and is not counted.
-    for sample in 0..=samples {
-        let (began, points) = once(stage, &live, &format!("0.{sample}")).await?;
-        if sample > 0 {
-            whole.add(clock::millis(began, points[points.len() - 1].1));
-            spans.walk(began, &points);
-        }
-    }
-    Ok(ByHand { whole, spans })
-}
-
-async fn once(stage: &Stage, live: &Live, version: &str) -> anyhow::Result<(u64, Vec<(&'static str, u64)>)> {
-    let (world, web, deploy) = (&stage.world, &stage.shop.web, &stage.shop.deploy);
+/// One change; the time at which it began, and what had happened until when.
+pub(crate) async fn once(
+    stage: &Stage,
+    live: &Live,
+    version: &str,
+) -> anyhow::Result<(u64, Vec<(&'static str, u64)>)> {
+    let (world, web, deploy) = (&stage.world, &stage.by_hand.web, &stage.by_hand.deploy);
     web.write("VERSION", &format!("{version}\n"))?;
     let commit = web.commit(&format!("by hand {version}")).await?;
     let image = format!("{}:{}", world.image(), &commit[..8]);

@@ -7,12 +7,14 @@ use sluice_e2e::story::{self, SOON, about};
 use sluice_e2e::world::Shop;
 use sluice_e2e::{Event, World, seed, shell};
 
-use crate::by_hand::ByHand;
 use crate::figure::{Figure, Samples, Spans, Target};
 use crate::live::Live;
 use crate::report::Report;
 use crate::sink::Sink;
-use crate::{clock, first_step};
+use crate::{by_hand, clock, first_step};
+
+const FILES: [&str; 4] =
+    ["dev/namespace.yaml", "dev/web/configmap.yaml", "dev/web/service.yaml", "dev/web/deployment.yaml"];
 
 /// What tells that a Deployment has rolled out, for [`rolled_out`].
 pub(crate) const PODS: &str = "{.spec.template.spec.containers[0].image} {.metadata.generation} {.status.observedGeneration} \
@@ -22,39 +24,39 @@ pub(crate) const PODS: &str = "{.spec.template.spec.containers[0].image} {.metad
 pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) shop: Shop,
-    /// As deploy, but its webhook goes nowhere.
-    pub(crate) bare: Copy,
     pub(crate) steps: Copy,
+    /// The same shop, whose webhooks go to nobody, for what is done by hand.
+    pub(crate) by_hand: Shop,
+    /// Name space of what is deployed by hand.
+    pub(crate) hand: String,
     sink: Sink,
 }
 
 impl Stage {
-    /// All repositories, with webhooks to the sink, and dev running as if it had been deployed by hand.
+    /// All repositories, and the shop deployed by hand.
     pub(crate) async fn new() -> anyhow::Result<Self> {
         let mut world = World::new("bench").await?;
         // The benches tell the chat more a minute than Telegram would take; a real team's chat is slower than its pipeline.
-        world.settings = json!({"notifier": {"messages_per_minute": 600, "edit_interval_ms": 1000}});
+        world.settings = json!({"notifier": {"messages_per_minute": 600}});
         let sink = Sink::start().await?;
+        let hand = format!("{}-hand", world.names.dev);
         let web = seed::repository(&world, "shop-web").await?;
         let deploy = seed::repository(&world, "deploy").await?;
-        let bare = bare(&world, &deploy).await?;
+        let by_hand = Shop {
+            web: likeness(&world, &web, "hand-web", &hand).await?,
+            deploy: likeness(&world, &deploy, "hand-deploy", &hand).await?,
+        };
         let steps = first_step::prepare(&world).await?;
-        let stage = Self { shop: Shop { web, deploy }, bare, steps, sink, world };
-        for name in ["shop-web", "deploy", "bare"] {
-            stage.hook(name).await?;
+        let stage = Self { shop: Shop { web, deploy }, by_hand, hand, steps, sink, world };
+        for name in ["hand-web", "hand-deploy"] {
+            stage.to_sink(name).await?;
         }
         seed::image(&stage.world, &stage.shop.web, seed::FIRST_TAG).await?;
-        let files = [
-            "dev/namespace.yaml",
-            "dev/web/configmap.yaml",
-            "dev/web/service.yaml",
-            "dev/web/deployment.yaml",
-        ];
-        for file in files {
-            stage.world.kube.apply(&stage.shop.deploy.read(file)?).await?;
+        for file in FILES {
+            stage.world.kube.apply(&stage.by_hand.deploy.read(file)?).await?;
         }
         let image = format!("{}:{}", stage.world.image(), seed::FIRST_TAG);
-        stage.world.kube.rolled_out(&stage.world.names.dev, "web", &image, SOON).await?;
+        stage.world.kube.rolled_out(&stage.hand, "web", &image, SOON).await?;
         Ok(stage)
     }
 
@@ -74,7 +76,7 @@ impl Stage {
         Ok(())
     }
 
-    async fn hook(&self, repository: &str) -> anyhow::Result<()> {
+    async fn to_sink(&self, repository: &str) -> anyhow::Result<()> {
         let mut command = self.world.platform.script();
         command.args(["repo", &self.world.full_name(repository), &self.sink.url]);
         command.env("WEBHOOK_SECRET", &self.world.planted.webhook);
@@ -83,11 +85,21 @@ impl Stage {
     }
 }
 
-/// A second repository with the deploy repository's contents.
-async fn bare(world: &World, deploy: &Copy) -> anyhow::Result<Copy> {
-    let copy = seed::empty(world, "bare").await?;
-    for file in deploy.git(&["ls-files"]).await?.lines() {
-        copy.write(file, &deploy.read(file)?)?;
+impl Drop for Stage {
+    /// The world removes the name spaces that it knows.
+    fn drop(&mut self) {
+        let mut kubectl = self.world.kube.command().into_std();
+        kubectl.args(["delete", "namespace", &self.hand, "--ignore-not-found", "--wait=false"]);
+        // What fails here must not hide what was measured.
+        kubectl.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).status().ok();
+    }
+}
+
+/// A second repository with the contents of `of`, for the name space `hand`.
+async fn likeness(world: &World, of: &Copy, name: &str, hand: &str) -> anyhow::Result<Copy> {
+    let copy = seed::empty(world, name).await?;
+    for file in of.git(&["ls-files"]).await?.lines() {
+        copy.write(file, &of.read(file)?.replace(&world.names.dev, hand))?;
     }
     copy.ship("first").await?;
     Ok(copy)
@@ -100,33 +112,39 @@ pub(crate) fn rolled_out(line: &str, image: &str) -> bool {
         if now == image && generation == observed && [replicas, updated, ready].iter().all(|count| *count == wanted))
 }
 
-pub(crate) async fn measure(
-    stage: &Stage,
-    samples: u16,
-    by_hand: ByHand,
-    report: &mut Report,
-) -> anyhow::Result<()> {
-    report.note(&format!("{samples} changes from commit to pod (about {} s)", samples * 15));
+/// By turns: a change by Sluice, the same by hand.
+pub(crate) async fn measure(stage: &Stage, samples: u16, report: &mut Report) -> anyhow::Result<()> {
+    report.note(&format!(
+        "{samples} changes from commit to pod, and the same by hand (about {} s)",
+        samples * 30
+    ));
     let live = Live::watch(&stage.world, &stage.world.names.dev, "deployment/web", PODS)?;
-    let (mut whole, mut first, mut spans) = (Samples::default(), Samples::default(), Spans::default());
+    let by_hand = Live::watch(&stage.world, &stage.hand, "deployment/web", PODS)?;
+    let (mut whole, mut first, mut limit) = (Samples::default(), Samples::default(), Samples::default());
+    let (mut spans, mut spans_by_hand) = (Spans::default(), Spans::default());
     // The first one fills the caches, and is not counted.
     for sample in 0..=samples {
+        let (hand_began, hand_points) = by_hand::once(stage, &by_hand, &format!("0.{sample}")).await?;
         let since = stage.world.witness()?.now();
         let (began, points) = once(stage, &live, &format!("1.{sample}")).await?;
         if sample > 0 {
-            let pods = points.iter().map(|(_, at)| *at).max().context("no time")?;
-            whole.add(clock::millis(began, pods));
+            whole.add(clock::millis(began, last(&points)?));
+            limit.add(clock::millis(hand_began, last(&hand_points)?));
             first.add(until_checkout(stage, since).await?);
             spans.walk(began, &points);
+            spans_by_hand.walk(hand_began, &hand_points);
         }
     }
     let name = "push (webhook arrives) → first step, a checkout";
     report.add(Figure::new(name, first).target(Target::AtMost(300.0)));
-    let figure =
-        Figure::new("commit → pod on dev", whole).limit("the same work by hand", by_hand.whole.clone());
+    let figure = Figure::new("commit → pod on dev", whole).limit("the same work by hand", limit.clone());
     report.add(figure.target(Target::Over(2000.0)).spans(spans));
-    report.add(Figure::new("the same work by hand", by_hand.whole).spans(by_hand.spans));
+    report.add(Figure::new("the same work by hand", limit).spans(spans_by_hand));
     Ok(())
+}
+
+fn last(points: &[(&str, u64)]) -> anyhow::Result<u64> {
+    points.iter().map(|(_, at)| *at).max().context("no time")
 }
 
 /// From the webhook's arrival to the beginning of the first step of the first job, which needs no container.

@@ -22,8 +22,8 @@ pub(crate) async fn measure(stage: &Stage, samples: u16, report: &mut Report) ->
     let live = Live::watch(world, &world.names.dev, "configmap/web", "{.data.STAGE}")?;
     let (mut measured, mut limit, mut spans) = (Samples::default(), Samples::default(), Spans::default());
     for sample in 0..=samples {
-        let began = change(&stage.bare, sample).await?;
-        stage.bare.push().await?;
+        let began = change(&stage.by_hand.deploy, sample).await?;
+        stage.by_hand.deploy.push().await?;
         let bare = clock::millis(began, clock::now());
         let (millis, points) = deploy(stage, &live, sample).await?;
         if sample > 0 {

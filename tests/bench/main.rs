@@ -72,10 +72,6 @@ async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<(
         return Ok(());
     }
     let mut stage = chain::Stage::new().await?;
-    let by_hand = match arguments.wants("chain") {
-        true => Some(by_hand::measure(&stage, arguments.chains, report).await?),
-        false => None,
-    };
     stage.start(report).await?;
     if arguments.wants("memory") {
         memory::idle(&mut stage.world, report).await?;
@@ -86,8 +82,8 @@ async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<(
     if arguments.wants("deploy") {
         deploy::measure(&stage, arguments.samples, report).await?;
     }
-    if let Some(by_hand) = by_hand {
-        chain::measure(&stage, arguments.chains, by_hand, report).await?;
+    if arguments.wants("chain") {
+        chain::measure(&stage, arguments.chains, report).await?;
     }
     if arguments.wants("memory") {
         memory::after(&mut stage.world, report).await?;
