@@ -9,6 +9,7 @@ mod evaluate;
 mod functions;
 mod json;
 mod lexer;
+mod mistake;
 mod parser;
 mod tree;
 mod value;
@@ -16,7 +17,7 @@ mod value;
 pub use coerce::parse_number;
 pub use evaluate::{Environment, EvaluationError, NoEnvironment};
 pub use json::{from_json, to_json};
-pub use parser::{MAX_LENGTH, Names, ParseError};
+pub use mistake::{MAX_LENGTH, Names, ParseError};
 pub use tree::Expression;
 pub use value::{Object, Value};
 

@@ -247,8 +247,8 @@ impl Executor {
     }
 
     /// A sandbox with its directory, being started while the caller goes on.
-    pub(crate) fn slot(&self, job: &str, image: &str, epoch: u64) -> Result<Slot, String> {
-        Slot::begin(&self.engine, job, image, epoch)
+    pub(crate) fn slot(&self, job: &str, image: &str, epoch: u64, executes: bool) -> Result<Slot, String> {
+        Slot::begin(&self.engine, job, image, epoch, executes)
     }
 }
 

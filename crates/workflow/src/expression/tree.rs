@@ -5,7 +5,8 @@
 use super::evaluate::{Environment, EvaluationError, Evaluator};
 use super::functions::Function;
 use super::lexer::Operator;
-use super::parser::{MAX_LENGTH, Names, ParseError, parse};
+use super::mistake::{MAX_LENGTH, Names, ParseError};
+use super::parser::parse;
 use super::value::Value;
 
 /// A parsed expression.

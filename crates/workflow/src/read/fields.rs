@@ -23,6 +23,11 @@ impl Fields {
         Some(self.0.remove(place).2)
     }
 
+    /// Where a key stands that has not been taken.
+    pub(super) fn at(&self, key: &str) -> Option<Location> {
+        self.0.iter().find(|(name, _, _)| name == key).map(|(_, at, _)| *at)
+    }
+
     pub(super) fn into_entries(self) -> Vec<(String, Location, Node)> {
         self.0
     }

@@ -189,6 +189,11 @@ fn strategy(reader: &mut Reader, node: &Node) -> Option<Strategy> {
             None
         }
     });
+    for key in ["fail-fast", "max-parallel"] {
+        if let Some(at) = fields.at(key) {
+            reader.unsupported(at, &format!("strategy.{key}"), false);
+        }
+    }
     let fail_fast = fields.take("fail-fast").and_then(|node| reader.switch(&node, JOB_STRATEGY));
     let max_parallel = fields.take("max-parallel").and_then(|node| reader.number(&node, JOB_STRATEGY));
     reader.no_others(fields, &["matrix", "fail-fast", "max-parallel"]);

@@ -4,9 +4,9 @@
 //! program of ours ever runs in a directory that the job could have prepared. Once scripts of the repository have run,
 //! the container is frozen for the moment of the move. The Git host's credentials do not enter the job.
 
+mod clone;
+
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
 use sluice_git::{Mirror, RefName, ResolveError, Want};
 use sluice_schemas::Sha;
@@ -16,6 +16,7 @@ use super::{ActionError, Outputs};
 use crate::executor::{Inputs, Job};
 use crate::log::writer::LogWriter;
 use crate::sandbox::workspace::inside;
+use clone::Clone;
 
 pub(super) const INPUTS: &[&str] = &[
     "repository",
@@ -40,8 +41,6 @@ pub(super) const INPUTS: &[&str] = &[
     "github-server-url",
     "allow-unsafe-pr-checkout",
 ];
-
-const GIT_LIMIT: Duration = Duration::from_secs(600);
 
 /// What is checked out, and how the clone names it.
 struct Target {
@@ -174,113 +173,6 @@ fn kind(git_ref: &str) -> Kind {
 fn depth(text: &str) -> Option<u32> {
     let number = text.parse::<f64>().unwrap_or(0.0).floor();
     if number >= 1.0 { Some(number.min(f64::from(i32::MAX)) as u32) } else { None }
-}
-
-struct Clone<'a> {
-    mirror: &'a Mirror,
-    stage: &'a Path,
-    url: &'a str,
-    depth: Option<u32>,
-    tags: bool,
-}
-
-impl Clone<'_> {
-    /// A clone in the stage: `origin`, a tracking ref, a shallow history, the tree of the target.
-    async fn make(&self, target: &Target) -> Result<(), ActionError> {
-        let stage = self.stage.to_string_lossy().into_owned();
-        git(None, &["init", "-q", "--template=", "-b", "sluice-checkout", &stage]).await?;
-        let config = format!(
-            "[remote \"origin\"]\n\turl = \"{}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[gc]\n\tauto = 0\n",
-            self.url.replace('\\', "\\\\").replace('"', "\\\"")
-        );
-        let path = self.stage.join(".git/config");
-        let appended = tokio::fs::OpenOptions::new().append(true).open(&path).await;
-        let appended = match appended {
-            Ok(mut file) => tokio::io::AsyncWriteExt::write_all(&mut file, config.as_bytes()).await,
-            Err(error) => Err(error),
-        };
-        appended.map_err(|error| ActionError::Failed(format!("{}: {error}", path.display())))?;
-        let sha = &target.sha;
-        let (spec, checkout): (String, Vec<String>) = match &target.kind {
-            Kind::Branch(branch) => (
-                format!("+{sha}:refs/remotes/origin/{branch}"),
-                vec!["-B".to_owned(), branch.clone(), format!("refs/remotes/origin/{branch}")],
-            ),
-            Kind::Tag(tag) => (format!("+{sha}:refs/tags/{tag}"), vec![format!("refs/tags/{tag}")]),
-            Kind::Detached => (sha.to_string(), vec!["--detach".to_owned(), sha.to_string()]),
-        };
-        let source = format!("file://{}", self.mirror.directory().display());
-        let depth = self.depth.map(|depth| format!("--depth={depth}"));
-        let mut arguments = vec![
-            "-c",
-            "protocol.version=2",
-            "fetch",
-            "-q",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-recurse-submodules",
-            // The mirror holds the commit even when no branch names it any more.
-            "--upload-pack=git -c uploadpack.allowAnySHA1InWant=true upload-pack",
-        ];
-        arguments.extend(depth.as_deref());
-        arguments.extend([source.as_str(), spec.as_str()]);
-        if self.depth.is_none() {
-            arguments.push("+refs/heads/*:refs/remotes/origin/*");
-        }
-        if self.depth.is_none() || self.tags {
-            arguments.push("+refs/tags/*:refs/tags/*");
-        }
-        git(Some(self.stage), &arguments).await?;
-        // The branch's own place comes last: all heads may have moved on since the push.
-        if self.depth.is_none() && !matches!(target.kind, Kind::Detached) {
-            let name = spec.rsplit(':').next().unwrap_or_default();
-            git(Some(self.stage), &["update-ref", name, sha.as_str()]).await?;
-        }
-        let mut arguments = vec!["checkout", "-q", "-f"];
-        arguments.extend(checkout.iter().map(String::as_str));
-        git(Some(self.stage), &arguments).await
-    }
-}
-
-async fn git(directory: Option<&Path>, arguments: &[&str]) -> Result<(), ActionError> {
-    let mut command = tokio::process::Command::new("git");
-    command.env_clear();
-    if let Some(path) = std::env::var_os("PATH") {
-        command.env("PATH", path);
-    }
-    for (name, value) in [
-        ("LC_ALL", "C"),
-        ("HOME", "/nonexistent"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_LFS_SKIP_SMUDGE", "1"),
-        ("GIT_ALLOW_PROTOCOL", "file"),
-    ] {
-        command.env(name, value);
-    }
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    if let Some(directory) = directory {
-        command.current_dir(directory);
-    }
-    let what =
-        arguments.iter().find(|it| !it.starts_with('-') && !it.contains('=')).copied().unwrap_or("git");
-    let output = tokio::time::timeout(GIT_LIMIT, command.output()).await;
-    let output = output
-        .map_err(|_| {
-            ActionError::Failed(format!("`git {what}` did not end within {} s", GIT_LIMIT.as_secs()))
-        })?
-        .map_err(|error| ActionError::Passing(format!("the program `git` cannot be started: {error}")))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(ActionError::Failed(format!("`git {what}` failed: {}", said.trim())))
 }
 
 /// Moves the clone into the workspace, in place of what is there.

@@ -1,6 +1,7 @@
 //! One job from its preparation to its end: the steps in order, what they hand to each other, how the job fares.
 
 mod prepare;
+mod scripts;
 mod step;
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use sluice_bus::ObjectError;
 use sluice_chassis::Secret;
-use sluice_schemas::events::{Annotation, Conclusion, RunRef, StepFinished, StepKind};
+use sluice_schemas::events::{Annotation, AnnotationLevel, Conclusion, RunRef, StepFinished, StepKind};
 use sluice_schemas::ids::JobId;
 use sluice_workflow::Workflow;
 
@@ -155,6 +156,17 @@ impl Job {
             let record = StepRecord { outcome: end.outcome, conclusion, outputs: end.outputs };
             self.contexts.steps.insert(id.clone(), record);
         }
+        let reason = end.reason.map(|reason| self.masker.mask(&reason));
+        let mut annotations = end.annotations;
+        if let (Conclusion::Failure, Some(reason)) = (conclusion, &reason) {
+            annotations.push(Annotation {
+                level: AnnotationLevel::Error,
+                file: self.workflow.file.clone(),
+                line: step.at.line,
+                column: step.at.column,
+                message: format!("step `{}`: {reason}", self.masker.mask(&end.name)),
+            });
+        }
         let (log, log_lines) = match archived {
             Ok(archived) => archived,
             Err(error) => {
@@ -173,8 +185,8 @@ impl Job {
             conclusion,
             duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             exit_code: end.exit_code,
-            reason: end.reason.map(|reason| self.masker.mask(&reason)),
-            annotations: end.annotations,
+            reason,
+            annotations,
             log,
             log_lines,
         }

@@ -58,12 +58,7 @@ impl Script<'_> {
         let mut ticks = tokio::time::interval(FLUSH_EVERY);
         let mut limit = std::pin::pin!(tokio::time::sleep(self.limit));
         let stop = self.stop.cloned();
-        let mut stopped = std::pin::pin!(async {
-            match &stop {
-                Some(stop) => stop.triggered().await,
-                None => std::future::pending().await,
-            }
-        });
+        let mut stopped = std::pin::pin!(stopped(stop.as_ref()));
         let end = loop {
             tokio::select! {
                 piece = running.output.next() => match piece {
@@ -136,6 +131,14 @@ impl Script<'_> {
             LineCommand::Quiet => {}
             LineCommand::Refused(reason) => self.log.line(&format!("##[error]{reason}")).await,
         }
+    }
+}
+
+/// Completes when the job is to stop; never for what runs in spite of that.
+pub(crate) async fn stopped(stop: Option<&Stop>) {
+    match stop {
+        Some(stop) => stop.triggered().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sluice_chassis::{Service, TaskKind};
+use sluice_schemas::ids::hash_token;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -35,12 +36,23 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Makes the directory and begins to start the container.
-    pub(crate) fn begin(engine: &Engine, job: &str, image: &str, epoch: u64) -> Result<Self, String> {
-        let name = format!("sluice-{job}-{epoch}");
+    /// Makes the directory and begins to start the container, if `executes` says that a step will need one.
+    pub(crate) fn begin(
+        engine: &Engine,
+        job: &str,
+        image: &str,
+        epoch: u64,
+        executes: bool,
+    ) -> Result<Self, String> {
+        let name = name_of(job, epoch);
         let workspace = Workspace::create(engine.jobs(), &name).map_err(|error| error.to_string())?;
         let (send, started) = watch::channel(None);
         let mut starting = JoinSet::new();
+        if !executes {
+            let reason = "no step of the job executes anything in a container".to_owned();
+            drop(send.send(Some(Err(StartFailure { reason, passing: false }))));
+            return Ok(Self { workspace, started, starting: Arc::new(Mutex::new(starting)) });
+        }
         let (engine, job, image, its) = (engine.clone(), job.to_owned(), image.to_owned(), workspace.clone());
         starting.spawn(async move {
             let result = engine
@@ -90,4 +102,16 @@ impl Slot {
             }
         });
     }
+}
+
+/// Engine and file system take names of this length only.
+const MAX_NAME: usize = 200;
+
+fn name_of(job: &str, epoch: u64) -> String {
+    let name = format!("sluice-{job}-{epoch}");
+    if name.len() <= MAX_NAME {
+        return name;
+    }
+    let hash = hash_token(&[job]);
+    format!("{}-{}-{epoch}", &name[..MAX_NAME - 60], &hash[..12])
 }

@@ -51,8 +51,6 @@ pub(crate) async fn build(
         .filter_map(|piece| std::future::ready(piece.ok()));
     let name = hash_token(&[job.run.repository.slug.as_str(), dockerfile, words]);
     options.build.t = Some(format!("sluice-build-{}:latest", &name[..16]));
-    options.build.labels =
-        Some(HashMap::from([("sluice.repository".to_owned(), job.run.repository.slug.to_string())]));
     let docker = job.executor.engine.docker().clone();
     let mut output =
         std::pin::pin!(docker.build_image(options.build, None, Some(bollard::body_stream(body))));

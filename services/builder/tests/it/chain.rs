@@ -141,6 +141,15 @@ async fn a_push_becomes_an_image_and_a_message() {
     for (_, secret) in SECRETS.iter().filter(|(name, _)| *name != "IMAGE_PATH") {
         assert!(!everything.contains(secret), "{secret} is in a fact");
     }
+    if std::env::var_os("SLUICE_SHOW").is_some() {
+        let mut last = push.received_at;
+        for fact in world.bus.aggregate(&Filter::all_facts()).await.expect("facts") {
+            let (since, step) =
+                (fact.envelope.time.millis_since(push.received_at), fact.envelope.time.millis_since(last));
+            eprintln!("{since:>6} ms (+{step}) {}", fact.subject);
+            last = fact.envelope.time;
+        }
+    }
     let first_log = world.log(&test[0]).await;
     assert!(first_log.contains("Checked out refs/heads/main"), "{first_log}");
     builder.tasks().shutdown().cancel();

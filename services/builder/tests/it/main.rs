@@ -5,5 +5,6 @@
 
 mod chain;
 mod failures;
+mod places;
 mod support;
 mod takeover;

@@ -10,6 +10,7 @@ use sluice_schemas::events::Conclusion;
 use sluice_schemas::state::RunState;
 use sluice_workflow::Workflow;
 use sluice_workflow::expression::{Object, Value, to_json};
+use sluice_workflow::model::StepKind;
 use sluice_workflow::plan::PlannedJob;
 use sluice_workflow::schedule::{self, JobResult, Results};
 use sluice_workflow::template::Token;
@@ -97,8 +98,9 @@ impl Job {
         }
         let image = image(executor, &workflow, definition, &contexts)?;
         let limit = limit(executor, &workflow, definition, &contexts)?;
+        let executes = definition.steps.iter().any(|step| matches!(step.kind, StepKind::Run { .. }));
         let slot = executor
-            .slot(&format!("{}-{}", run.repository.slug, command.job), &image.0, epoch)
+            .slot(&format!("{}-{}", run.repository.slug, command.job), &image.0, epoch, executes)
             .map_err(PrepareError::Passing)?;
         contexts.container =
             slot.workspace().root().file_name().unwrap_or_default().to_string_lossy().into_owned();
