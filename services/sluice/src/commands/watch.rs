@@ -179,14 +179,7 @@ async fn conclude(context: &Context, client: &Client, run: &Value) -> Outcome {
     if !output.for_people() {
         return if success { Ok(()) } else { Err(Failure::said()) };
     }
-    for remark in run.list("annotations") {
-        let place = format!("{}:{}:{}", remark.text("file"), remark.number("line"), remark.number("column"));
-        output.line(format!(
-            "{} {place}: {}",
-            output.paint(Tone::Waiting, &remark.text("level")),
-            remark.text("message")
-        ))?;
-    }
+    remarks(output, run, &Value::Null)?;
     if success {
         return output.line(format!(
             "\n{} succeeded. Where it went: `sluice trace {}`",
@@ -198,12 +191,19 @@ async fn conclude(context: &Context, client: &Client, run: &Value) -> Outcome {
         let Some(step) = job.list("steps").iter().find(|step| standing(step) == "failure") else { continue };
         let heading = format!("{} / {}", job.text("name"), step.text("name"));
         output.line(format!("\n{}", output.paint(Tone::Strong, &heading)))?;
+        remarks(output, step, run)?;
         // What cannot be read now is left out: the verdict stands.
         if let Ok(lines) = logs::tail(client, run, &job.text("id"), step.number("index"), TAIL).await {
             output.text(&lines.iter().map(|line| format!("  {line}\n")).collect::<String>())?;
         }
     }
     let why = if run.text("reason").is_empty() { standing(run) } else { run.text("reason") };
+    if run.text("phase") == "refused" {
+        return Err(Failure::failed(
+            format_args!("{} was not started: {why}", name(run)),
+            "mend the file and push again; `sluice workflow lint` checks it before",
+        ));
+    }
     Err(Failure::failed(
         format_args!("{}: {why}", name(run)),
         format!(
@@ -211,6 +211,24 @@ async fn conclude(context: &Context, client: &Client, run: &Value) -> Outcome {
             name(run)
         ),
     ))
+}
+
+/// Mistakes and remarks with their places, as editors and terminals make links of.
+/// Those of `told` stand above already.
+fn remarks(output: Output, item: &Value, told: &Value) -> Outcome {
+    for remark in item.list("annotations").iter().filter(|remark| !told.list("annotations").contains(remark))
+    {
+        let place = match (remark.text("file"), remark.number("line"), remark.number("column")) {
+            (file, ..) if file.is_empty() => String::new(),
+            (file, 0, _) => format!("{file}: "),
+            (file, line, 0) => format!("{file}:{line}: "),
+            (file, line, column) => format!("{file}:{line}:{column}: "),
+        };
+        let level = remark.text("level");
+        let tone = if level == "error" { Tone::Bad } else { Tone::Waiting };
+        output.line(format!("{place}{}: {}", output.paint(tone, &level), remark.text("message")))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
