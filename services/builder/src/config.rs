@@ -21,6 +21,8 @@ pub struct Config {
     pub images: BTreeMap<String, String>,
     /// Jobs at once in this process.
     pub jobs: usize,
+    /// Containers of `image` that run ahead of jobs, so that a job in it begins at once; 0 turns it off.
+    pub warm: usize,
     /// Memory of a job.
     pub memory_mib: u64,
     /// Processors of a job.
@@ -53,6 +55,7 @@ impl Default for Config {
             image: "docker.io/library/buildpack-deps:bookworm".to_owned(),
             images: BTreeMap::new(),
             jobs: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            warm: 1,
             memory_mib: 4096,
             cpus: 2.0,
             pids: 2048,

@@ -36,6 +36,7 @@ use crate::coordinator::{Runs, word};
 use crate::failpoint;
 use crate::metrics::BuilderMetrics;
 use crate::sandbox::engine::Engine;
+use crate::sandbox::pool::Pool;
 use crate::source::Source;
 use crate::vault::Vault;
 use facts::{Facts, FactsError};
@@ -55,6 +56,7 @@ pub(crate) struct Executor {
     pub(crate) config: Arc<Config>,
     pub(crate) bus: Bus,
     pub(crate) engine: Engine,
+    pool: Pool,
     pub(crate) source: Arc<Source>,
     pub(crate) vault: Arc<dyn Vault>,
     runs: Runs,
@@ -74,12 +76,14 @@ pub(crate) async fn start(
     let (connected, engines) = watch::channel(None);
     let (settings, health, shutdown) =
         (Arc::clone(&config), service.health().clone(), service.shutdown().clone());
+    let its = service.clone();
     service.tasks().spawn(TaskKind::Worker, "connect to Docker", async move {
         loop {
             match Engine::connect(&settings).await {
                 Ok(engine) => {
                     health.ready("docker");
-                    drop(connected.send(Some(engine)));
+                    let pool = Pool::start(&its, &engine, &settings.image, settings.warm);
+                    drop(connected.send(Some((engine, pool))));
                     return;
                 }
                 Err(error) => health.not_ready("docker", error.to_string()),
@@ -100,10 +104,10 @@ pub(crate) async fn start(
         async move {
             // Until the engine answers, the job waits here; its command is reported on meanwhile.
             let engine = engines.wait_for(Option::is_some).await.ok().and_then(|engine| engine.clone());
-            let Some(engine) = engine else {
+            let Some((engine, pool)) = engine else {
                 return Outcome::retry(&delivery, "there is no Docker engine");
             };
-            let executor = Executor { service, config, bus, engine, source, vault, runs, metrics };
+            let executor = Executor { service, config, bus, engine, pool, source, vault, runs, metrics };
             Box::pin(executor.on_execute(&delivery)).await
         }
     })
@@ -248,7 +252,7 @@ impl Executor {
 
     /// A sandbox with its directory, being started while the caller goes on.
     pub(crate) fn slot(&self, job: &str, image: &str, epoch: u64, executes: bool) -> Result<Slot, String> {
-        Slot::begin(&self.engine, job, image, epoch, executes)
+        Slot::begin(&self.engine, &self.pool, job, image, epoch, executes)
     }
 }
 

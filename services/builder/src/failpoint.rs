@@ -1,7 +1,7 @@
 //! Places at which a test may kill this process, chosen to be the worst ones.
 //!
-//! With the feature `failpoints`, `FAILPOINTS=builder-job-taken=return` ends the process there, without any clean-up,
-//! as a power cut would. Without the feature all of this is nothing.
+//! With the feature `failpoints`, `SLUICE_KILL_AT=builder-job-taken` ends the process there, without any clean-up, as
+//! a power cut would; the chassis arms it. Without the feature all of this is nothing.
 
 /// A job is taken and announced; nothing of it has run.
 pub(crate) const JOB_TAKEN: &str = "builder-job-taken";
@@ -21,20 +21,4 @@ pub(crate) fn hit(name: &str) {
     // Without the feature the macro does not even look at the name.
     let _ = name;
     fail::fail_point!(name, |_| std::process::abort());
-}
-
-/// Reads `FAILPOINTS`. Harmless to call more than once.
-pub(crate) fn install() {
-    #[cfg(feature = "failpoints")]
-    {
-        static INSTALLED: std::sync::Once = std::sync::Once::new();
-        INSTALLED.call_once(|| {
-            for point in std::env::var("FAILPOINTS").unwrap_or_default().split(';') {
-                let Some((name, actions)) = point.split_once('=') else { continue };
-                if let Err(reason) = fail::cfg(name.trim(), actions.trim()) {
-                    tracing::warn!(name, reason, "a failpoint cannot be set");
-                }
-            }
-        });
-    }
 }

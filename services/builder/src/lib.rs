@@ -54,7 +54,6 @@ pub async fn run_with(
     bus: Bus,
     vault: Arc<dyn Vault>,
 ) -> anyhow::Result<()> {
-    failpoint::install();
     let metrics = metrics::BuilderMetrics::new(service.metrics());
     let source = Arc::new(source::Source::open(&config, Arc::clone(&vault))?);
     if config.coordinate {

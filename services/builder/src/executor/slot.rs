@@ -1,7 +1,7 @@
 //! A job's sandbox while it is being started: the job's first steps need not wait for it.
 //!
 //! A checkout works on our side of the wall, so a job that begins with one begins at once. The sandbox is waited for
-//! by the first step that executes something in it.
+//! by the first step that executes something in it. Where one runs already, ahead of jobs, the job gets that.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::failpoint;
 use crate::sandbox::container::Sandbox;
 use crate::sandbox::engine::Engine;
+use crate::sandbox::pool::{Pool, Warm};
 use crate::sandbox::workspace::Workspace;
 
 /// A start that takes longer than this is not waited for when cleaning up.
@@ -39,13 +40,17 @@ impl Slot {
     /// Makes the directory and begins to start the container, if `executes` says that a step will need one.
     pub(crate) fn begin(
         engine: &Engine,
+        pool: &Pool,
         job: &str,
         image: &str,
         epoch: u64,
         executes: bool,
     ) -> Result<Self, String> {
         let name = name_of(job, epoch);
-        let workspace = Workspace::create(engine.jobs(), &name).map_err(|error| error.to_string())?;
+        let (workspace, warm) = match executes.then(|| pool.take(image)).flatten() {
+            Some(Warm { workspace, sandbox }) => (workspace, Some(sandbox)),
+            None => (Workspace::create(engine.jobs(), &name).map_err(|error| error.to_string())?, None),
+        };
         let (send, started) = watch::channel(None);
         let mut starting = JoinSet::new();
         if !executes {
@@ -55,10 +60,16 @@ impl Slot {
         }
         let (engine, job, image, its) = (engine.clone(), job.to_owned(), image.to_owned(), workspace.clone());
         starting.spawn(async move {
-            let result = engine
-                .start(&name, &job, &image, &its)
-                .await
-                .map_err(|error| StartFailure { reason: error.to_string(), passing: error.is_passing() });
+            let result = match warm {
+                Some(sandbox) if engine.is_fit(&sandbox, &image).await => Ok(sandbox),
+                // It died, or the image has changed since.
+                Some(sandbox) => {
+                    sandbox.remove().await;
+                    engine.start(&name, &job, &image, &its).await
+                }
+                None => engine.start(&name, &job, &image, &its).await,
+            };
+            let result = result.map_err(|error| StartFailure { reason: error.to_string(), passing: error.is_passing() });
             failpoint::hit(failpoint::CONTAINER_CREATED);
             // Nobody waits for it any more when the receivers are gone.
             drop(send.send(Some(result)));

@@ -186,6 +186,18 @@ impl Engine {
         }
     }
 
+    /// Whether a sandbox that was started ahead still runs, and in what `image` means now.
+    pub(crate) async fn is_fit(&self, sandbox: &Sandbox, image: &str) -> bool {
+        let none = None::<bollard::query_parameters::InspectContainerOptions>;
+        let (container, image) = tokio::join!(
+            self.docker.inspect_container(sandbox.name(), none),
+            self.docker.inspect_image(image)
+        );
+        let (Ok(container), Ok(image)) = (container, image) else { return false };
+        let runs = container.state.and_then(|state| state.running) == Some(true);
+        runs && container.image.is_some() && container.image == image.id
+    }
+
     /// Gets an image that the engine does not have.
     pub(crate) async fn pull(&self, image: &str) -> Result<(), EngineError> {
         let (name, tag) = split_image(image);
