@@ -10,6 +10,10 @@ export SLUICE_SHARED ?= $(abspath $(CURDIR)/../shared)
 THREADS ?= $(shell nproc)
 ARGS ?=
 
+# One set of features for every debug build, or each command would build the services again. Failpoints do
+# nothing unless a test arms them; optimised builds have none.
+DEBUG := --workspace --features sluice/failpoints
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test check build unit e2e chaos conformance bench images setup up down clean
 
@@ -18,35 +22,35 @@ help: ## Say what there is
 
 demo: up ## Show the main job before your eyes: a push becomes a running pod (ARGS=--telegram-token for the real one)
 	@$(call say,builds Sluice (about 10 min the first time))
-	@cargo build $(QUIET) --workspace --bins
+	@cargo build $(QUIET) $(DEBUG) --bins
 	@target/debug/sluice-demo $(ARGS)
 
 test: up ## Prove it: unit, integration and end-to-end tests on real parts
 	@$(call say,builds Sluice and its tests (about 15 min the first time))
-	@cargo build $(QUIET) --workspace --bins && cargo test $(QUIET) --workspace --no-run
+	@cargo build $(QUIET) $(DEBUG) --bins && cargo test $(QUIET) $(DEBUG) --no-run
 	@$(call say,runs every test but the end-to-end ones (about 3 min))
-	@$(IN_PLATFORM) cargo test --workspace --exclude sluice-e2e $(ARGS)
+	@$(IN_PLATFORM) cargo test $(DEBUG) --lib --bins --test it $(ARGS)
 	@$(call say,runs the end-to-end tests (about 8 min))
-	@$(IN_PLATFORM) cargo test -p sluice-e2e -- --test-threads=$(THREADS)
+	@$(IN_PLATFORM) cargo test $(DEBUG) --test e2e -- --test-threads=$(THREADS)
 
 check: ## Formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 build: packages ## Build every program (debug)
-	cargo build $(QUIET) --workspace --bins
+	cargo build $(QUIET) $(DEBUG) --bins
 
 unit: up ## Every test but the end-to-end ones
-	@$(IN_PLATFORM) cargo test --workspace --exclude sluice-e2e $(ARGS)
+	@$(IN_PLATFORM) cargo test $(DEBUG) --lib --bins --test it $(ARGS)
 
 e2e: up build ## The end-to-end tests; ARGS=name picks
-	@$(IN_PLATFORM) cargo test -p sluice-e2e --test e2e -- --test-threads=$(THREADS) $(ARGS)
+	@$(IN_PLATFORM) cargo test $(DEBUG) --test e2e -- --test-threads=$(THREADS) $(ARGS)
 
 chaos: up build ## Only those that kill processes in the middle of things
-	@$(IN_PLATFORM) cargo test -p sluice-e2e --test e2e -- --test-threads=$(THREADS) chaos
+	@$(IN_PLATFORM) cargo test $(DEBUG) --test e2e -- --test-threads=$(THREADS) chaos
 
 conformance: up build ## The organisation's own files, unchanged, from SLUICE_SHARED (default ../shared)
-	@$(IN_PLATFORM) cargo test -p sluice-e2e --test conformance -- --test-threads=1 --nocapture
+	@$(IN_PLATFORM) cargo test $(DEBUG) --test conformance -- --test-threads=1 --nocapture
 
 bench: up ## Ratios against the limit measured in the same run (optimised build)
 	@$(call say,builds Sluice with optimisation (about 20 min the first time))
@@ -56,7 +60,7 @@ bench: up ## Ratios against the limit measured in the same run (optimised build)
 images: up ## Images of every program, in the local registry
 	@$(call say,builds Sluice with optimisation (about 20 min the first time))
 	@cargo build $(QUIET) --release --workspace --bins
-	@tests/platform/images release
+	@SLUICE_PROFILE=release tests/platform/images
 
 up: packages ## Start the real parts: Docker, registry, NATS, Git, Kubernetes, Prometheus
 	@$(PLATFORM) up
