@@ -18,6 +18,15 @@ const PRIVATE_PER_MINUTE: u32 = 60;
 /// Fewer permits than this are kept for what people must see.
 const TIGHT: f64 = 3.0;
 
+/// What a call costs. Telegram's published limit counts messages; edits have a softer one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cost {
+    /// A new message.
+    Message,
+    /// A change of one.
+    Edit,
+}
+
 /// The limits of all chats.
 pub(crate) struct Limiter {
     per_minute: u32,
@@ -39,8 +48,8 @@ impl Limiter {
     }
 
     /// Waits until a call to `chat` is allowed.
-    pub(crate) async fn pass(&self, chat: i64) {
-        while let Some(wait) = self.take(chat) {
+    pub(crate) async fn pass(&self, chat: i64, cost: Cost) {
+        while let Some(wait) = self.take(chat, cost) {
             tokio::time::sleep(wait).await;
         }
     }
@@ -62,7 +71,11 @@ impl Limiter {
     }
 
     /// Takes a permit, or says how long to wait for the next.
-    fn take(&self, chat: i64) -> Option<Duration> {
+    fn take(&self, chat: i64, cost: Cost) -> Option<Duration> {
+        let cost = match cost {
+            Cost::Message => 1.0,
+            Cost::Edit => 0.5,
+        };
         let now = Instant::now();
         let mut chats = self.chats.lock().unwrap_or_else(PoisonError::into_inner);
         if chats.len() > CHATS {
@@ -77,11 +90,11 @@ impl Limiter {
         }
         bucket.tokens = self.filled(chat, bucket, now);
         bucket.filled_at = now;
-        if bucket.tokens >= 1.0 {
-            bucket.tokens -= 1.0;
+        if bucket.tokens >= cost {
+            bucket.tokens -= cost;
             return None;
         }
-        Some(Duration::from_secs_f64((1.0 - bucket.tokens) / self.per_second(chat)))
+        Some(Duration::from_secs_f64((cost - bucket.tokens) / self.per_second(chat)))
     }
 
     fn filled(&self, chat: i64, bucket: &Bucket, now: Instant) -> f64 {
@@ -107,17 +120,17 @@ mod tests {
     #[test]
     fn a_burst_then_the_steady_rate_and_each_chat_for_itself() {
         let limiter = Limiter::new(60);
-        let passed = (0..20).take_while(|_| limiter.take(1).is_none()).count();
+        let passed = (0..20).take_while(|_| limiter.take(1, Cost::Message).is_none()).count();
         assert_eq!(passed, 8);
-        let wait = limiter.take(1).expect("must wait");
+        let wait = limiter.take(1, Cost::Message).expect("must wait");
         assert!(wait <= Duration::from_secs(1), "{wait:?}");
-        assert_eq!(limiter.take(2), None);
+        assert_eq!(limiter.take(2, Cost::Message), None);
     }
 
     #[test]
     fn after_a_429_there_is_silence() {
         let limiter = Limiter::new(60);
         limiter.hold(1, Duration::from_secs(7));
-        assert!(limiter.take(1).expect("must wait") > Duration::from_secs(6));
+        assert!(limiter.take(1, Cost::Edit).expect("must wait") > Duration::from_secs(6));
     }
 }

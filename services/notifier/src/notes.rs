@@ -22,7 +22,7 @@ use crate::story::{Note, Rendered, Story, Tale};
 use crate::telegram::{Place, Trouble};
 
 /// How long Telegram may be away before the step is told that it failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Says what workflows want said. Cheap to clone.
 #[derive(Clone)]

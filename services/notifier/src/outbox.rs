@@ -15,7 +15,7 @@ use sluice_schemas::{Digest, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::content::Content;
-use crate::limiter::Limiter;
+use crate::limiter::{Cost, Limiter};
 use crate::metrics::NotifierMetrics;
 use crate::store::Store;
 use crate::telegram::{Place, Telegram, Trouble};
@@ -223,7 +223,7 @@ impl Outbox {
             changed_at: Timestamp::now(),
         };
         self.store.kv().put(record, &intention).await?;
-        let sent = self.patiently(chat, || self.telegram.send(place, content)).await;
+        let sent = self.patiently(chat, Cost::Message, || self.telegram.send(place, content)).await;
         fail::fail_point!("notifier-message-sent");
         match sent {
             Ok((chat, message)) => {
@@ -258,7 +258,8 @@ impl Outbox {
             {
                 let probes = (second - PROBED..second).rev().filter(|id| *id > 0).collect::<Vec<_>>();
                 if let Some(first) = self.adopt(shown.chat, &probes, content).await? {
-                    self.patiently(shown.chat, || self.telegram.delete(shown.chat, second)).await?;
+                    self.patiently(shown.chat, Cost::Edit, || self.telegram.delete(shown.chat, second))
+                        .await?;
                     let shown = self.record(record, shown.chat, first, digest).await?;
                     return Ok(Delivered::Edited(shown));
                 }
@@ -286,7 +287,7 @@ impl Outbox {
     ) -> Result<Option<i32>, OutboxError> {
         let known = self.store.chat(&self.bot, chat).await?.messages;
         for candidate in candidates.iter().filter(|id| !known.contains(id)) {
-            match self.patiently(chat, || self.telegram.edit(chat, *candidate, content)).await {
+            match self.patiently(chat, Cost::Edit, || self.telegram.edit(chat, *candidate, content)).await {
                 Ok(()) => return Ok(Some(*candidate)),
                 Err(Trouble::Gone(_) | Trouble::Refused(_)) => {}
                 Err(trouble) => return Err(trouble.into()),
@@ -303,7 +304,7 @@ impl Outbox {
         digest: &Digest,
     ) -> Result<Delivered, OutboxError> {
         let (chat, message) = (shown.chat, shown.message.unwrap_or_default());
-        let edited = self.patiently(chat, || self.telegram.edit(chat, message, content)).await;
+        let edited = self.patiently(chat, Cost::Edit, || self.telegram.edit(chat, message, content)).await;
         fail::fail_point!("notifier-mid-edit");
         match edited {
             Ok(()) => {
@@ -341,13 +342,13 @@ impl Outbox {
     }
 
     /// A call within the chat's limits; a 429 is waited out.
-    async fn patiently<T, F>(&self, chat: i64, mut call: impl FnMut() -> F) -> Result<T, Trouble>
+    async fn patiently<T, F>(&self, chat: i64, cost: Cost, mut call: impl FnMut() -> F) -> Result<T, Trouble>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
         let mut tries = 0;
         loop {
-            self.limiter.pass(chat).await;
+            self.limiter.pass(chat, cost).await;
             match call().await {
                 Err(Trouble::Wait(wait)) => {
                     self.metrics.rate_limited();

@@ -81,6 +81,8 @@ impl Place {
 #[derive(Clone)]
 pub(crate) struct Telegram {
     bot: Bot,
+    /// For the long poll, which is silent for longer than a call may take.
+    patient: Bot,
 }
 
 impl Telegram {
@@ -91,12 +93,15 @@ impl Telegram {
     pub(crate) fn new(api_url: &str, token: &Secret) -> anyhow::Result<Self> {
         let url = reqwest::Url::parse(api_url)
             .map_err(|error| anyhow::anyhow!("notifier.api_url `{api_url}` is not a URL: {error}"))?;
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(15))
-            .tcp_nodelay(true)
-            .build()?;
-        Ok(Self { bot: Bot::with_client(token.expose(), client).set_api_url(url) })
+        let bot = |answer_within: u64| -> anyhow::Result<Bot> {
+            let client = reqwest::Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .timeout(Duration::from_secs(answer_within))
+                .tcp_nodelay(true)
+                .build()?;
+            Ok(Bot::with_client(token.expose(), client).set_api_url(url.clone()))
+        };
+        Ok(Self { bot: bot(15)?, patient: bot(45)? })
     }
 
     /// The bot's user name.
@@ -213,11 +218,9 @@ impl Telegram {
         wait: Duration,
     ) -> Result<Vec<Incoming>, Trouble> {
         let mut request =
-            self.bot.get_updates().timeout(u32::try_from(wait.as_secs()).unwrap_or(25)).allowed_updates([
-                AllowedUpdate::Message,
-                AllowedUpdate::CallbackQuery,
-                AllowedUpdate::MyChatMember,
-            ]);
+            self.patient.get_updates().timeout(u32::try_from(wait.as_secs()).unwrap_or(25)).allowed_updates(
+                [AllowedUpdate::Message, AllowedUpdate::CallbackQuery, AllowedUpdate::MyChatMember],
+            );
         if let Some(offset) = offset {
             request = request.offset(offset);
         }
