@@ -37,7 +37,7 @@ impl Stage {
     pub(crate) async fn new() -> anyhow::Result<Self> {
         let mut world = World::new("bench").await?;
         // The benches tell the chat more a minute than Telegram would take; a real team's chat is slower than its pipeline.
-        world.settings = json!({"notifier": {"messages_per_minute": 600}});
+        world.settings = json!({"notifier": {"messages_per_minute": 600}, "builder": {"warm": 1}});
         let sink = Sink::start().await?;
         let hand = format!("{}-hand", world.names.dev);
         let web = seed::repository(&world, "shop-web").await?;

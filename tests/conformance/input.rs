@@ -9,7 +9,11 @@ pub(crate) fn real_input(platform: &Platform) -> PathBuf {
     let shared = std::env::var_os("SLUICE_SHARED").map(PathBuf::from);
     let shared = shared.or_else(|| platform.root.parent().map(|p| p.join("shared"))).unwrap_or_default();
     let folder = shared.join("real-input");
-    assert!(folder.is_dir(), "{} is missing: set SLUICE_SHARED to the folder that holds real-input", folder.display());
+    assert!(
+        folder.is_dir(),
+        "{} is missing: set SLUICE_SHARED to the folder that holds real-input",
+        folder.display()
+    );
     folder
 }
 

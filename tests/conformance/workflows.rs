@@ -30,7 +30,8 @@ fn stand_in(world: &World, what: &str) -> String {
 /// Waits for the run of a commit by this workflow file, and answers its conclusion.
 async fn conclusion(world: &World, commit: &str, file: &str) -> String {
     let fits = |e: &sluice_e2e::Event| {
-        e.data["run"]["sha"] == commit && e.data["run"]["workflow_file"].as_str().is_some_and(|f| f.ends_with(file))
+        e.data["run"]["sha"] == commit
+            && e.data["run"]["workflow_file"].as_str().is_some_and(|f| f.ends_with(file))
     };
     let finished = world.witness().unwrap().wait("run.finished", SOON, fits).await.unwrap();
     finished.data["conclusion"].as_str().unwrap_or_default().to_owned()
@@ -70,7 +71,10 @@ async fn calculation_services_build_what_changed() {
         ("API_IMAGE_PATH", format!("{owner}/calculation-api")),
         ("CALC_IMAGE_PATH", format!("{owner}/calculations")),
     ];
-    let files = [("api/Dockerfile", stand_in(&world, "api")), ("calculations/Dockerfile", stand_in(&world, "calculations"))];
+    let files = [
+        ("api/Dockerfile", stand_in(&world, "api")),
+        ("calculations/Dockerfile", stand_in(&world, "calculations")),
+    ];
     let copy = service(&world, "calculation-services", &secrets, &files).await;
     world.up().await.unwrap();
 
@@ -82,11 +86,21 @@ async fn calculation_services_build_what_changed() {
     assert_eq!(conclusion(&world, &calculations, "calculations-build.yml").await, "success");
     copy.write("README", "neither").unwrap();
     let neither = copy.ship("neither").await.unwrap();
-    world.witness().unwrap().wait("push.received", SOON, |e| e.data["after"] == neither.as_str()).await.unwrap();
+    world
+        .witness()
+        .unwrap()
+        .wait("push.received", SOON, |e| e.data["after"] == neither.as_str())
+        .await
+        .unwrap();
 
     let facts = world.witness().unwrap().settle(sluice_e2e::story::QUIET, SOON).await.unwrap();
-    let runs: Vec<_> = facts.iter().filter(|e| e.kind() == "run.queued").map(|e| e.data["run"]["sha"].clone()).collect();
-    assert_eq!(runs, [api.as_str(), calculations.as_str()], "each workflow ran for its own folder and for nothing else");
+    let runs: Vec<_> =
+        facts.iter().filter(|e| e.kind() == "run.queued").map(|e| e.data["run"]["sha"].clone()).collect();
+    assert_eq!(
+        runs,
+        [api.as_str(), calculations.as_str()],
+        "each workflow ran for its own folder and for nothing else"
+    );
     for (path, commit) in [(&secrets[1].1, &api), (&secrets[2].1, &calculations)] {
         assert!(registry::digest(&world.platform, path, &commit[..8]).await.unwrap().is_some(), "{path}");
     }

@@ -4,6 +4,7 @@
 //! stops everything that it started. With `CI=true` or without a terminal it plays the person itself, on
 //! each surface once, and its exit code says whether every expectation held.
 
+mod real;
 mod stage;
 mod teller;
 mod telling;
@@ -32,6 +33,7 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    sluice_e2e::install_crypto();
     let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false");
     let attended =
         !(ci || arguments.unattended) && std::io::stdout().is_terminal() && std::io::stdin().is_terminal();

@@ -12,13 +12,17 @@ use sluice_e2e::{Platform, kubectl::Kubectl, until};
 use sluice_telegram_fake::{Fake, Options};
 use tokio::process::Command;
 
+use crate::real::Bot;
+
 const PARTS: [&str; 7] = ["docker", "registry", "images", "nats", "git", "kube", "prometheus"];
+/// The fake's group of the team.
+const TEAM: i64 = -100_200;
 const TOKEN: &str = "7000000001:AADemoDemoDemoDemoDemoDemoDemoDemo0";
 
 /// What was set up so far, so that it can be struck whenever the story ends.
 #[derive(Default)]
-pub struct Stage {
-    pub world: Option<World>,
+pub(crate) struct Stage {
+    pub(crate) world: Option<World>,
     platform: Option<Platform>,
     started: Vec<&'static str>,
     target: Option<PathBuf>,
@@ -26,7 +30,7 @@ pub struct Stage {
 
 impl Stage {
     /// Starts what is not running yet, on an empty bus.
-    pub async fn platform(&mut self, report: &Report) -> anyhow::Result<()> {
+    pub(crate) async fn platform(&mut self, report: &Report) -> anyhow::Result<()> {
         let platform = Platform::get().await?;
         self.target = Some(platform.root.join("target/demo"));
         let up = running(&platform).await?;
@@ -46,7 +50,7 @@ impl Stage {
     }
 
     /// The world, empty: what an earlier telling left is removed first.
-    pub async fn world(&mut self, telegram: Option<String>) -> anyhow::Result<&mut World> {
+    pub(crate) async fn world(&mut self, real: Option<Bot>) -> anyhow::Result<&mut World> {
         let platform = self.platform.clone().context("the platform")?;
         let names = if platform.owns("kube") { Names::plain() } else { Names::careful() };
         clear(&platform, &names).await?;
@@ -56,12 +60,13 @@ impl Stage {
         }
         std::fs::create_dir_all(&directory)?;
         let ports = Ports { ingress: port(8081)?, api: port(8080)?, operations: port(9464)? };
-        let token = telegram.clone().unwrap_or_else(|| TOKEN.to_owned());
+        let chat = real.as_ref().map_or(TEAM, |bot| bot.chat);
+        let (real_telegram, token) = real.map_or((false, TOKEN.to_owned()), |bot| (true, bot.token));
         let listen = format!("127.0.0.1:{}", port(8085)?).parse()?;
         let fake = Fake::start(Options { listen, token: TOKEN.to_owned(), ..Options::default() }).await?;
         let nats = Nats::of_platform(&platform);
-        let mut world = World::assemble(platform, names, directory, nats, ports, fake, token).await?;
-        world.real_telegram = telegram.is_some();
+        let mut world = World::assemble(platform, names, directory, nats, ports, fake, (token, chat)).await?;
+        world.real_telegram = real_telegram;
         self.scrape(&world)?;
         Ok(self.world.insert(world))
     }
@@ -73,16 +78,22 @@ impl Stage {
             .context("Prometheus' folder of targets")
     }
 
-    pub fn write_report(&self, report: &Value) -> Option<PathBuf> {
-        let folder = self.target.as_ref()?;
-        std::fs::create_dir_all(folder).ok()?;
+    /// Where the report and the pictures go.
+    pub(crate) fn folder(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.target.clone().context("the platform")?;
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    pub(crate) fn write_report(&self, report: &Value) -> Option<PathBuf> {
+        let folder = self.folder().ok()?;
         let file = folder.join("report.json");
         std::fs::write(&file, format!("{report:#}\n")).ok()?;
         Some(file)
     }
 
     /// Stops everything that was started, and removes what was made.
-    pub async fn strike(&mut self, report: &Report) {
+    pub(crate) async fn strike(&mut self, report: &Report) {
         if let Some(mut world) = self.world.take() {
             report.note("stopping Sluice");
             for process in &mut world.processes {

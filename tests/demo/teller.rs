@@ -8,14 +8,14 @@ use std::time::Instant;
 
 use sluice_e2e::story::Teller;
 
-pub struct Terminal {
+pub(crate) struct Terminal {
     attended: bool,
     colour: bool,
     began: Mutex<Instant>,
 }
 
 impl Terminal {
-    pub fn new(attended: bool) -> Self {
+    pub(crate) fn new(attended: bool) -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { attended, colour, began: Mutex::new(Instant::now()) }
     }
@@ -58,7 +58,7 @@ impl Teller for Terminal {
 }
 
 /// The last words.
-pub fn ending(error: Option<&str>, report: Option<&Path>) {
+pub(crate) fn ending(error: Option<&str>, report: Option<&Path>) {
     match error {
         Some(error) => println!("\nThe story did not end well: {error}"),
         None => println!("\nEvery expectation held."),

@@ -10,14 +10,16 @@ use crate::stage::{on_dev, shop};
 /// The whole story four times, the gate opened once on each surface.
 #[tokio::test]
 async fn a_push_becomes_a_running_pod_and_prod_waits_for_a_person() {
-    let report = Report::silent();
+    let report = Report::plain();
     let (world, shop) = shop("story").await;
     let cli = Cli::admin(&world).await.unwrap();
     link(&world, &cli).await.unwrap();
     let browser = Browser::start(&world.directory).await.unwrap();
     let page = browser.open(&world.api_url()).await.unwrap();
     log_in(&world, &page).await.unwrap();
-    for (version, surface) in [("1.4.1", "web"), ("1.4.2", "cli"), ("1.4.3", "telegram"), ("1.4.4", "telegram")] {
+    for (version, surface) in
+        [("1.4.1", "web"), ("1.4.2", "cli"), ("1.4.3", "telegram"), ("1.4.4", "telegram")]
+    {
         let chain = on_dev(&world, &shop, version).await;
         promote(&world, &shop, &chain, &cli, &report).await.unwrap();
         let since = world.witness().unwrap().now();

@@ -29,7 +29,8 @@ pub(crate) struct Reading<'a> {
 impl Person {
     pub(crate) async fn admin(world: &World) -> anyhow::Result<Self> {
         let cli = Cli::admin(world).await?;
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        let http =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
         let base = world.api_url();
         let answer = http
             .post(format!("{base}/login"))
@@ -45,7 +46,8 @@ impl Person {
 
     /// Status and body of a page or call, as the session's browser gets them.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        let answer = self.http.get(format!("{}{path}", self.base)).header("cookie", &self.cookie).send().await?;
+        let answer =
+            self.http.get(format!("{}{path}", self.base)).header("cookie", &self.cookie).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
 
@@ -57,7 +59,13 @@ impl Person {
     }
 
     /// Waits until page `path`, the output of `command` and the chat all tell it. Answers the command's exit code.
-    pub(crate) async fn reads(&self, world: &World, path: &str, command: &[&str], reading: Reading<'_>) -> anyhow::Result<i32> {
+    pub(crate) async fn reads(
+        &self,
+        world: &World,
+        path: &str,
+        command: &[&str],
+        reading: Reading<'_>,
+    ) -> anyhow::Result<i32> {
         self.sees("the page", reading, async || self.page(path).await).await?;
         let mut code = 0;
         self.sees("the command", reading, async || {
@@ -70,7 +78,12 @@ impl Person {
         Ok(code)
     }
 
-    async fn sees(&self, what: &str, reading: Reading<'_>, mut look: impl AsyncFnMut() -> anyhow::Result<String>) -> anyhow::Result<()> {
+    async fn sees(
+        &self,
+        what: &str,
+        reading: Reading<'_>,
+        mut look: impl AsyncFnMut() -> anyhow::Result<String>,
+    ) -> anyhow::Result<()> {
         until(&format!("{what} tells {reading:?}"), SHOWN_WITHIN, async || match look().await {
             Ok(text) if reading.is_in(&text) => Ok(()),
             Ok(text) => Err(text),
@@ -120,7 +133,9 @@ pub(crate) fn text_of(html: &str) -> String {
         rest = after.split_once('>').map_or("", |(_, after)| after);
     }
     text.push_str(rest);
-    for (entity, character) in [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")] {
+    for (entity, character) in
+        [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+    {
         text = text.replace(entity, character);
     }
     text

@@ -28,7 +28,7 @@ async fn broken_builds_say_where_and_leave_dev_alone() {
     let workflow = shop.web.read(WORKFLOW).unwrap();
     shop.web.write(WORKFLOW, &workflow.replace("needs: test", "needs: tset")).unwrap();
     let line = line_of(&workflow, "  build:");
-    let reading = Reading { file: WORKFLOW, line, words: &["tset", "test"] };
+    let reading = Reading { file: WORKFLOW, line, words: &["build", "tset"] };
     fails(&world, &shop, &person, "unknown need", Broken { end: "run.refused", reading }).await;
 
     let bracket = workflow.replace("branches: [ main ]\n  pull_request", "branches: [ main\n  pull_request");
@@ -45,9 +45,13 @@ async fn broken_builds_say_where_and_leave_dev_alone() {
     shop.web.write("test/run.sh", &tests).unwrap();
 
     let dockerfile = shop.web.read("Dockerfile").unwrap();
-    let broken = dockerfile.replace("EXPOSE 8080", "# A comment, and then:\nRUN echo no such tool >&2 && \\\n    exit 4\nEXPOSE 8080");
+    let broken = dockerfile.replace(
+        "EXPOSE 8080",
+        "# A comment, and then:\nRUN echo no such tool >&2 && \\\n    exit 4\nEXPOSE 8080",
+    );
     shop.web.write("Dockerfile", &broken).unwrap();
-    let reading = Reading { file: "Dockerfile", line: line_of(&broken, "no such tool"), words: &["no such tool", "4"] };
+    let reading =
+        Reading { file: "Dockerfile", line: line_of(&broken, "no such tool"), words: &["no such tool", "4"] };
     fails(&world, &shop, &person, "failing Dockerfile", Broken { end: "run.finished", reading }).await;
     shop.web.write("Dockerfile", &dockerfile.replace("EXPOSE", "EXPOES")).unwrap();
     let reading = Reading { file: "Dockerfile", line: line_of(&dockerfile, "EXPOSE"), words: &["EXPOES"] };
@@ -55,16 +59,29 @@ async fn broken_builds_say_where_and_leave_dev_alone() {
     shop.web.write("Dockerfile", &dockerfile).unwrap();
 
     person.cli.ok(&["secret", "rm", "shop-web", "IMAGE_PATH"]).await.unwrap();
-    let reading =
-        Reading { file: WORKFLOW, line: line_of(&workflow, "secrets.IMAGE_PATH"), words: &["IMAGE_PATH", "is not set", "sluice secret set"] };
+    let reading = Reading {
+        file: WORKFLOW,
+        line: line_of(&workflow, "secrets.IMAGE_PATH"),
+        words: &["IMAGE_PATH", "is not set", "sluice secret set"],
+    };
     fails(&world, &shop, &person, "missing secret", Broken { end: "run.finished", reading }).await;
     let path = world.image_path();
-    person.cli.run(&["secret", "set", "shop-web", "IMAGE_PATH"], &path).await.unwrap().ok("secret set").unwrap();
+    person
+        .cli
+        .run(&["secret", "set", "shop-web", "IMAGE_PATH"], &path)
+        .await
+        .unwrap()
+        .ok("secret set")
+        .unwrap();
 
     assert_eq!(stand(&world).await, good, "dev was touched");
     let events = world.witness().unwrap().events();
     let touched = ["bump.committed", "image.published", "sync.started"];
-    assert!(!events.iter().any(|e| e.sequence > since && touched.contains(&e.kind().as_str())), "{}", world.witness().unwrap().story(since));
+    assert!(
+        !events.iter().any(|e| e.sequence > since && touched.contains(&e.kind().as_str())),
+        "{}",
+        world.witness().unwrap().story(since)
+    );
     on_dev(&world, &shop, "2.0.1").await;
 }
 
@@ -98,11 +115,16 @@ async fn a_tab(world: &World, shop: &Shop, person: &Person) {
     // What was good is still kept: a change by hand goes back.
     let dev = &world.names.dev;
     world.kube.ok(&["-n", dev, "scale", "deployment/web", "--replicas=0"]).await.unwrap();
-    world.kube.wait(dev, "deployment/web", SOON, |d| (d["spec"]["replicas"] == 1).then_some(())).await.unwrap();
+    world
+        .kube
+        .wait(dev, "deployment/web", SOON, |d| (d["spec"]["replicas"] == 1).then_some(()))
+        .await
+        .unwrap();
 
     shop.deploy.write(service, &manifest).unwrap();
     let fixed = shop.deploy.ship("no tab").await.unwrap();
-    let synced = witness.wait_after(since, "sync.finished", SOON, |e| of(e, "shop-dev", &fixed)).await.unwrap();
+    let synced =
+        witness.wait_after(since, "sync.finished", SOON, |e| of(e, "shop-dev", &fixed)).await.unwrap();
     assert_eq!(synced.data["outcome"], "Succeeded", "{}", synced.data);
     let map = world.kube.get(dev, "configmap/web").await.unwrap().unwrap();
     assert_eq!(map["data"]["NEW"], "1");
@@ -122,14 +144,20 @@ async fn a_kind_that_is_not_there(world: &World, shop: &Shop, person: &Person) {
     shop.deploy.write("dev/web/ingress.yaml", &ingress).unwrap();
     shop.deploy.replace("dev/web/configmap.yaml", "NEW: \"1\"", "NEW: \"2\"").unwrap();
     let commit = shop.deploy.ship("an old kind").await.unwrap();
-    let finished = witness.wait_after(since, "sync.finished", SOON, |e| of(e, "shop-dev", &commit)).await.unwrap();
+    let finished =
+        witness.wait_after(since, "sync.finished", SOON, |e| of(e, "shop-dev", &commit)).await.unwrap();
     let reading = Reading { file: "Ingress", line: 0, words: &["extensions/v1beta1", "web"] };
     person.reads(world, "/apps/shop-dev", &["app", "get", "shop-dev"], reading).await.unwrap();
     let map = world.kube.get(dev, "configmap/web").await.unwrap().unwrap();
     assert_eq!(map["data"]["NEW"], "2", "the rest did not flow: {}", finished.data);
-    let application = world.kube.get(&world.names.apps, "applications.argoproj.io/shop-dev").await.unwrap().unwrap();
+    let application =
+        world.kube.get(&world.names.apps, "applications.argoproj.io/shop-dev").await.unwrap().unwrap();
     let resources = application["status"]["resources"].as_array().cloned().unwrap_or_default();
-    assert!(resources.iter().any(|r| r["kind"] == "Deployment" && r["status"] == "Synced"), "{:#}", application["status"]);
+    assert!(
+        resources.iter().any(|r| r["kind"] == "Deployment" && r["status"] == "Synced"),
+        "{:#}",
+        application["status"]
+    );
 
     // Images flow on beside it.
     let before = witness.now();
@@ -139,7 +167,12 @@ async fn a_kind_that_is_not_there(world: &World, shop: &Shop, person: &Person) {
     shop.deploy.pull().await.unwrap();
     std::fs::remove_file(shop.deploy.path.join("dev/web/ingress.yaml")).unwrap();
     let commit = shop.deploy.ship("no old kind").await.unwrap();
-    witness.wait_after(before, "app.compared", SOON, |e| about(e, "shop-dev") && e.data["revision"] == commit.as_str() && e.data["sync"] == "Synced").await.unwrap();
+    witness
+        .wait_after(before, "app.compared", SOON, |e| {
+            about(e, "shop-dev") && e.data["revision"] == commit.as_str() && e.data["sync"] == "Synced"
+        })
+        .await
+        .unwrap();
     person.cli.ok(&["app", "wait", "shop-dev", "--timeout", "60"]).await.unwrap();
 }
 
@@ -196,7 +229,9 @@ async fn push(world: &World, shop: &Shop, version: &str) -> sluice_e2e::story::C
 /// What runs on dev: a change of any object shows in its generation or data.
 async fn stand(world: &World) -> Vec<Value> {
     let objects = world.kube.list(&world.names.dev, "deployments,services,configmaps").await.unwrap();
-    let of = |o: &Value| serde_json::json!([o["metadata"]["uid"], o["metadata"]["generation"], o["spec"], o["data"]]);
+    let of = |o: &Value| {
+        serde_json::json!([o["metadata"]["uid"], o["metadata"]["generation"], o["spec"], o["data"]])
+    };
     objects.iter().map(of).collect()
 }
 

@@ -1,5 +1,6 @@
 //! The end-to-end tests: one binary, a module a subject, a world a test.
 
+mod chaos;
 mod delivery;
 mod eyes;
 mod failures;

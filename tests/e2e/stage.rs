@@ -24,9 +24,8 @@ pub(crate) async fn shop_with(name: &str, settings: Value) -> (World, Shop) {
 
 /// A change that is live on dev.
 pub(crate) async fn on_dev(world: &World, shop: &Shop, version: &str) -> sluice_e2e::story::Chain {
-    let report = Report::silent();
+    let report = Report::plain();
     let chain = push(world, shop, version, &report).await.unwrap();
     dev(world, shop, &chain, &report).await.unwrap();
     chain
 }
-

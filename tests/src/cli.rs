@@ -46,7 +46,11 @@ impl Cli {
     }
 
     fn dress(&self, command: &mut Command) {
-        command.env_clear().env("HOME", &self.home).env("PATH", "/usr/bin:/bin").env("SLUICE_SERVER", &self.server);
+        command
+            .env_clear()
+            .env("HOME", &self.home)
+            .env("PATH", "/usr/bin:/bin")
+            .env("SLUICE_SERVER", &self.server);
         command.env("NO_COLOR", "1");
     }
 

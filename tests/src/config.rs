@@ -33,6 +33,8 @@ fn generate(world: &World) -> Value {
         "builder": {
             "data": data.join("builder"), "docker": world.platform.docker_host, "image": world.platform.image_runner,
             "registries": {"registry.digitalocean.com": world.platform.registry}, "memory_mib": 512,
+            // Worlds end by being killed: what runs ahead of jobs would stay behind.
+            "warm": 0,
         },
         "publisher": {"data_dir": git, "deploy": [{"repository": world.clone_url("deploy")}]},
         "renderer": {"data_dir": git},

@@ -5,6 +5,7 @@
 //! and what happened instead.
 
 pub mod grant;
+mod ledger;
 pub mod report;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::registry;
 use crate::witness::Event;
 use crate::world::{Shop, World};
 
+pub use ledger::ledger;
 pub use report::{Report, Teller};
 
 /// No single hand-over takes this long, even on a busy machine.

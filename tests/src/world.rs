@@ -119,7 +119,8 @@ impl World {
         let ports = Ports { ingress: free_port()?, api: free_port()?, operations: free_port()? };
         let bot_token = format!("7{}:AA{}", &token(9).replace(|c: char| !c.is_ascii_digit(), "5"), token(33));
         let telegram = Fake::start(Options { token: bot_token.clone(), ..Options::default() }).await?;
-        Self::assemble(platform, Names::fresh(), directory, nats, ports, telegram, bot_token).await
+        Self::assemble(platform, Names::fresh(), directory, nats, ports, telegram, (bot_token, -100_200))
+            .await
     }
 
     /// A world from parts that the caller made; the demo's.
@@ -130,7 +131,7 @@ impl World {
         nats: Nats,
         ports: Ports,
         telegram: Fake,
-        bot_token: String,
+        (bot_token, chat): (String, i64),
     ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&directory)?;
         let planted = Planted {
@@ -151,7 +152,7 @@ impl World {
             processes: Vec::new(),
             settings: json!({}),
             real_telegram: false,
-            chat: -100_200,
+            chat,
             witness: None,
             keep: false,
         };

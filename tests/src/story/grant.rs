@@ -33,7 +33,13 @@ pub async fn log_in(world: &World, page: &Page<'_>) -> anyhow::Result<()> {
 }
 
 /// In the browser: opens the sheet, reads it, types the name and presses SYNC.
-pub async fn by_web(world: &World, page: &Page<'_>, app: &str, image: &str, report: &Report) -> anyhow::Result<()> {
+pub async fn by_web(
+    world: &World,
+    page: &Page<'_>,
+    app: &str,
+    image: &str,
+    report: &Report,
+) -> anyhow::Result<()> {
     report.note(&format!("web: {}/apps/{app}/sync", world.api_url()));
     page.go(&format!("{}/apps/{app}", world.api_url())).await?;
     page.click(&format!("a[href='/apps/{app}/sync']")).await?;
@@ -51,7 +57,9 @@ pub async fn by_web(world: &World, page: &Page<'_>, app: &str, image: &str, repo
 /// In the chat: presses the button of the delivery, reads the question, and confirms it.
 pub async fn by_button(world: &World, app: &str, tag: &str, report: &Report) -> anyhow::Result<()> {
     report.note("Telegram: the delivery's button, then Confirm");
-    let card = wait_for_button(world, |m, label| m.text.contains(tag) && label.to_lowercase().starts_with("sync")).await?;
+    let card =
+        wait_for_button(world, |m, label| m.text.contains(tag) && label.to_lowercase().starts_with("sync"))
+            .await?;
     press(world, &card, DANA)?;
     confirm(world, app, report).await
 }
@@ -73,7 +81,8 @@ async fn confirm(world: &World, app: &str, report: &Report) -> anyhow::Result<()
 
 /// Connects Dana's Telegram to the account of `cli`.
 pub async fn link(world: &World, cli: &Cli) -> anyhow::Result<()> {
-    let answer: Value = serde_json::from_str(&cli.ok(&["link", "-o", "json"]).await?).context("sluice link")?;
+    let answer: Value =
+        serde_json::from_str(&cli.ok(&["link", "-o", "json"]).await?).context("sluice link")?;
     let command = answer["command"].as_str().context("the link command")?;
     // The first seconds after a start, the bot may not be known to the API server yet, and says so.
     until("the bot links Dana to the account", SOON, async || {
@@ -96,10 +105,15 @@ pub fn say(world: &World, chat: i64, user: i64, text: &str) -> anyhow::Result<()
 }
 
 /// The newest message with a button that `look` accepts, and the button's `callback_data`.
-pub async fn wait_for_button(world: &World, look: impl Fn(&Message, &str) -> bool) -> anyhow::Result<(Message, String)> {
+pub async fn wait_for_button(
+    world: &World,
+    look: impl Fn(&Message, &str) -> bool,
+) -> anyhow::Result<(Message, String)> {
     let find = |s: &State| {
         let shown = s.messages().iter().rev().filter(|m| !m.deleted && m.from.is_bot);
-        shown.flat_map(|m| m.buttons().into_iter().map(move |b| (m, b))).find_map(|(m, (label, data))| look(m, &label).then(|| (m.clone(), data)))
+        shown
+            .flat_map(|m| m.buttons().into_iter().map(move |b| (m, b)))
+            .find_map(|(m, (label, data))| look(m, &label).then(|| (m.clone(), data)))
     };
     let found = world.telegram.wait(SOON, find).await;
     found.with_context(|| format!("no such button in the chat:\n{}", transcript(world)))
@@ -115,7 +129,8 @@ pub fn press(world: &World, (message, data): &(Message, String), user: i64) -> a
 pub fn transcript(world: &World) -> String {
     world.telegram.read(|s| {
         let shown = s.messages().iter().filter(|m| !m.deleted);
-        let line = |m: &Message| format!("[{} {}] {} {:?}", m.chat_id, m.from.first_name, m.text, m.buttons());
+        let line =
+            |m: &Message| format!("[{} {}] {} {:?}", m.chat_id, m.from.first_name, m.text, m.buttons());
         shown.map(line).collect::<Vec<_>>().join("\n")
     })
 }

@@ -29,6 +29,25 @@ impl Teller for Silent {
     fn broken(&self, _: &str) {}
 }
 
+/// Tells it in lines, which the test harness shows when the test fails.
+pub struct Plain;
+
+#[expect(clippy::print_stdout, reason = "a test's output is kept until it fails")]
+impl Teller for Plain {
+    fn chapter(&self, title: &str) {
+        println!("{title}");
+    }
+    fn note(&self, text: &str) {
+        println!("  {text}");
+    }
+    fn fact(&self, text: &str, subject: &str, after_ms: u64) {
+        println!("{after_ms:>7} ms {text}  {subject}");
+    }
+    fn broken(&self, expectation: &str) {
+        println!("  not so: {expectation}");
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Chapter {
     title: String,
@@ -53,6 +72,10 @@ impl Report {
 
     pub fn silent() -> Self {
         Self::new(Box::new(Silent))
+    }
+
+    pub fn plain() -> Self {
+        Self::new(Box::new(Plain))
     }
 
     pub fn chapter(&self, title: &str) {
