@@ -72,18 +72,27 @@ async fn measure(arguments: &Arguments, report: &mut Report) -> anyhow::Result<(
         return Ok(());
     }
     let mut stage = chain::Stage::new().await?;
+    let outcome = on(&mut stage, arguments, report).await;
+    // In order, so that nothing stays behind in the Docker engine.
+    for process in &mut stage.world.processes {
+        process.stop().await?;
+    }
+    outcome
+}
+
+async fn on(stage: &mut chain::Stage, arguments: &Arguments, report: &mut Report) -> anyhow::Result<()> {
     stage.start(report).await?;
     if arguments.wants("memory") {
         memory::idle(&mut stage.world, report).await?;
     }
     if arguments.wants("step") {
-        first_step::measure(&stage, arguments.samples, report).await?;
+        first_step::measure(stage, arguments.samples, report).await?;
     }
     if arguments.wants("deploy") {
-        deploy::measure(&stage, arguments.samples, report).await?;
+        deploy::measure(stage, arguments.samples, report).await?;
     }
     if arguments.wants("chain") {
-        chain::measure(&stage, arguments.chains, report).await?;
+        chain::measure(stage, arguments.chains, report).await?;
     }
     if arguments.wants("memory") {
         memory::after(&mut stage.world, report).await?;

@@ -8,3 +8,4 @@ mod failures;
 mod places;
 mod support;
 mod takeover;
+mod warm;

@@ -69,6 +69,11 @@ pub(crate) async fn world(name: &str, files: &[(&str, &str)]) -> World {
 impl World {
     /// Starts a builder; several may run, each with directories of its own.
     pub(crate) async fn builder(&mut self, secrets: &[(&str, &str)]) -> Process {
+        self.builder_with_warm(secrets, 0).await
+    }
+
+    /// As [`World::builder`], with `warm` containers ahead of jobs.
+    pub(crate) async fn builder_with_warm(&mut self, secrets: &[(&str, &str)], warm: usize) -> Process {
         let process = Process::new(ConfigFile::parse("none".into(), String::new(), []).expect("empty"));
         let service = process.service("builder");
         let config = BusConfig { url: self.nats.url(), lease_seconds: 3, ..BusConfig::default() };
@@ -80,6 +85,7 @@ impl World {
             data: self.directory.path().join(format!("builder-{}", self.processes.len())),
             docker: Some(docker()),
             image: image(),
+            warm,
             publish_timeout_seconds: 30,
             notify_timeout_seconds: 30,
             registries: [("registry.digitalocean.com".to_owned(), "registry.test:5000".to_owned())].into(),
