@@ -115,6 +115,20 @@ pub fn is_same(predicted: &Value, live: &Value, key: &ObjectKey, ignores: &[Igno
     normalise(predicted, key, ignores) == normalise(live, key, ignores)
 }
 
+/// Whether everything that `wanted` says is so in `live`; what it does not say is left open. Lists must be as long.
+pub fn is_part_of(wanted: &Value, live: &Value) -> bool {
+    match (wanted, live) {
+        (Value::Object(wanted), Value::Object(live)) => wanted
+            .iter()
+            .all(|(key, value)| live.get(key).map_or(value.is_null(), |live| is_part_of(value, live))),
+        (Value::Array(wanted), Value::Array(live)) => {
+            wanted.len() == live.len()
+                && wanted.iter().zip(live).all(|(wanted, live)| is_part_of(wanted, live))
+        }
+        (wanted, live) => wanted == live,
+    }
+}
+
 /// Takes out everything that the API server writes by itself.
 pub fn strip_server_fields(object: &mut Value) {
     let Some(fields) = object.as_object_mut() else { return };
@@ -215,6 +229,14 @@ mod tests {
         assert!(is_same(&predicted, &live, &key(), &[]));
         let other = json!({ "metadata": { "name": "web", "annotations": { "a": "b" } }, "spec": 1 });
         assert!(!is_same(&other, &live, &key(), &[]));
+    }
+
+    #[test]
+    fn a_part_is_a_part() {
+        let live = json!({ "spec": { "replicas": 1, "list": [{ "a": 1, "b": 2 }] }, "x": 1 });
+        assert!(is_part_of(&json!({ "spec": { "list": [{ "a": 1 }] }, "y": null }), &live));
+        assert!(!is_part_of(&json!({ "spec": { "replicas": 2 } }), &live));
+        assert!(!is_part_of(&json!({ "spec": { "list": [] } }), &live));
     }
 
     #[test]

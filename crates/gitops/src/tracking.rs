@@ -62,6 +62,11 @@ pub fn owner(object: &Value) -> Option<String> {
         .then_some(id.app)
 }
 
+/// The namespace in an object's tracking id: for cluster-wide objects that of its application's destination.
+pub fn namespace(object: &Value) -> Option<String> {
+    Some(TrackingId::parse(annotation(object, ANNOTATION)?)?.key.namespace)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +88,7 @@ mod tests {
         mark(&mut namespace, "shop", "dev");
         assert_eq!(annotation(&namespace, ANNOTATION), Some("shop:/Namespace:dev/dev"));
         assert_eq!(owner(&namespace).as_deref(), Some("shop"));
+        assert_eq!(super::namespace(&namespace).as_deref(), Some("dev"));
     }
 
     #[test]

@@ -8,60 +8,21 @@
 //! applies of single keys, so that two writers of different keys do not undo each other. Called by every service.
 
 mod ci;
+mod registry;
 mod repository;
 mod store;
 
 use std::collections::BTreeMap;
 
+pub use registry::{RegistrySecret, normalise_registry};
 pub use repository::{RepositorySecret, normalise_url};
 pub use store::{Entry, SecretError, SecretType};
 
 use sluice_chassis::Secret;
 
-use crate::annotations;
 use crate::client::Cluster;
 
-/// Credentials of a container registry.
-#[derive(Clone)]
-pub struct RegistrySecret {
-    /// Host and port, as they stand in image names.
-    pub host: String,
-    pub username: Option<Secret>,
-    pub password: Option<Secret>,
-}
-
 impl Cluster {
-    /// Credentials of every registry.
-    ///
-    /// # Errors
-    /// When the Secrets cannot be listed.
-    pub async fn registries(&self) -> Result<Vec<RegistrySecret>, SecretError> {
-        let entries = self.secret_entries(SecretType::Registry, &[]).await?;
-        Ok(entries
-            .into_iter()
-            .map(|mut entry| RegistrySecret {
-                host: entry.annotations.remove(annotations::REGISTRY).unwrap_or_else(|| entry.name.clone()),
-                username: entry.data.remove("username"),
-                password: entry.data.remove("password"),
-            })
-            .collect())
-    }
-
-    /// Stores the credentials of a registry.
-    ///
-    /// # Errors
-    /// When the Secret cannot be written.
-    pub async fn put_registry(
-        &self,
-        host: &str,
-        username: Secret,
-        password: Secret,
-    ) -> Result<(), SecretError> {
-        let data = BTreeMap::from([("username".to_owned(), username), ("password".to_owned(), password)]);
-        let annotations = BTreeMap::from([(annotations::REGISTRY.to_owned(), host.to_owned())]);
-        self.put_secret(SecretType::Registry, host, &BTreeMap::new(), &annotations, &data).await
-    }
-
     /// Every account, by name. What the keys mean is the API server's business.
     ///
     /// # Errors

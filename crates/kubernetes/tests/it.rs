@@ -124,6 +124,16 @@ async fn secrets_are_kept_key_by_key() {
     assert_eq!(found.password.as_ref().map(Secret::expose), Some("p"));
     assert_eq!(found.webhook_secret_next.as_ref().map(Secret::expose), Some("n"));
 
+    cluster.put_registry("https://Registry.example.com/", Secret::new("u"), Secret::new("old")).await.expect("written");
+    cluster.put_registry("registry.example.com", Secret::new("u"), Secret::new("new")).await.expect("written");
+    let registries = cluster.registries().await.expect("read");
+    let seen: Vec<_> =
+        registries.iter().map(|it| (it.host.as_str(), it.password.as_ref().map(Secret::expose))).collect();
+    assert_eq!(seen, [("registry.example.com", Some("new"))]);
+    assert!(!cluster.delete_registry("registry.example.com:5000").await.expect("read"));
+    assert!(cluster.delete_registry("registry.example.com").await.expect("deleted"));
+    assert!(cluster.registries().await.expect("read").is_empty());
+
     cluster.put_signing_public(Secret::new("PEM")).await.expect("written");
     assert_eq!(cluster.signing_public().await.expect("read").as_ref().map(Secret::expose), Some("PEM"));
     assert!(cluster.telegram().await.expect("read").is_empty());

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::compare::{Compared, Memo};
 use crate::context::Context;
-use crate::desired::{Desired, Target};
+use crate::desired::Desired;
 use crate::operation::Progress;
 use crate::registry::{Handle, MAILBOX, Registry, Shared, Signal};
 use crate::state::{Stored, app_ref};
@@ -41,6 +41,8 @@ const SETTLE: Duration = Duration::from_millis(25);
 const SETTLE_BUSY: Duration = Duration::from_millis(250);
 /// After a failure to reach something.
 const RETRY: Duration = Duration::from_secs(2);
+/// After another replica was found at work.
+const BUSY: Duration = Duration::from_millis(500);
 /// How often an operation that nobody carries on is looked for.
 const TAKE_UP: Duration = Duration::from_secs(3);
 /// An operation reports a step at a time.
@@ -56,15 +58,13 @@ pub(crate) struct Actor {
     live: watch::Sender<u64>,
     live_seen: watch::Receiver<u64>,
     stored: Stored,
-    /// What was rendered last.
-    target: Option<Target>,
     desired: Option<Desired>,
     memo: Memo,
     compared: Option<Compared>,
     gate: Option<Gate>,
     project: Option<Arc<AppProject>>,
-    /// Errors and counts that the last published comparison had.
-    published: (Vec<String>, (u32, u32)),
+    /// Errors and counts that the last comparison published by this process had.
+    published: Option<(Vec<String>, u32, u32)>,
     /// The chain that the application is in.
     cause: Cause,
     running: Option<Running>,
@@ -162,13 +162,12 @@ impl Actor {
             live,
             live_seen,
             stored,
-            target: None,
             desired: None,
             memo: Memo::default(),
             compared: None,
             gate: None,
             project: None,
-            published: (Vec::new(), (0, 0)),
+            published: None,
             running: None,
             operations: JoinSet::new(),
             progress: mpsc::channel(PROGRESS),

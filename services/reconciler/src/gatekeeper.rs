@@ -21,6 +21,8 @@ use crate::policy::glob;
 
 pub(crate) use key::PublicKey;
 
+/// A nonce is kept far longer than any grant lives; then the grant is void by its age.
+const NONCES_KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3600);
 /// A consumed grant is good for resuming its own operation for this long after it was consumed.
 const RESUME_SECONDS: i64 = 24 * 3600;
 
@@ -240,7 +242,7 @@ impl Keeper<'_> {
         let key = format!("nonce.{nonce}");
         let consumed =
             ConsumedGrant { sync: sync.clone(), grant: grant.clone(), consumed_at: Timestamp::now() };
-        match self.context.nonces.create(&key, &consumed).await {
+        match self.context.nonces.create_with_ttl(&key, &consumed, NONCES_KEPT).await {
             Ok(_) => {}
             Err(KvError::Conflict { .. }) => {
                 let first = self.context.nonces.get(&key).await?;
@@ -254,7 +256,7 @@ impl Keeper<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        match self.context.nonces.create(&begun_key(sync), &consumed).await {
+        match self.context.nonces.create_with_ttl(&begun_key(sync), &consumed, NONCES_KEPT).await {
             Ok(_) | Err(KvError::Conflict { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -62,8 +62,8 @@ async fn pushed(context: &Context, registry: &Registry, delivery: Delivery<PushR
             continue;
         }
         let seed = delivery.envelope.id.as_str();
-        let Some(command) = render::command(&app, revision.clone(), false, seed) else { continue };
-        handle.shared.awaited().ask(command.render.clone(), Some(delivery.sequence));
+        let order = delivery.sequence;
+        let Some(command) = render::command(&app, revision.clone(), false, seed, order) else { continue };
         let cause = delivery.cause().seeded(format!("render:{}", command.render));
         if let Err(error) = context.bus.publish(&command, &cause).await {
             return Outcome::retry(&delivery, error);

@@ -27,15 +27,17 @@ mod state;
 mod status;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use rand::RngCore;
 use serde_json::Value;
 use sluice_bus::{Bus, BusConfig};
-use sluice_chassis::Service;
+use sluice_chassis::{Secret, Service};
 use sluice_gitops::redact;
-use sluice_kubernetes::cache;
+use sluice_kubernetes::secrets::SecretType;
+use sluice_kubernetes::{Cluster, cache};
 use tokio::sync::mpsc;
 
 pub use config::Config;
@@ -57,9 +59,7 @@ pub async fn run(service: Service, config: Config) -> anyhow::Result<()> {
     let kubernetes: sluice_kubernetes::Config = service.config().section("kubernetes")?;
     let cluster = sluice_kubernetes::connect(&kubernetes).await.context("failed to reach Kubernetes")?;
     cluster.install_crds().await?;
-    let mut bytes = [0; 32];
-    rand::rng().fill_bytes(&mut bytes);
-    let redaction = redact::Key::new(bytes);
+    let redaction = redaction_key(&cluster).await;
     let (changes, received) = mpsc::channel(CHANGES);
     let key = redaction.clone();
     let redact: cache::Redact = Arc::new(move |object: &mut Value| redact::secret(object, &key));
@@ -69,4 +69,24 @@ pub async fn run(service: Service, config: Config) -> anyhow::Result<()> {
     watch::start(&context, &registry, driver, received);
     handlers::start(&context, &registry).await?;
     Ok(())
+}
+
+/// The key under which secret values are shown as hashes: one for all replicas, so that they agree on what changed. Without
+/// the right to keep it, one for this process.
+async fn redaction_key(cluster: &Cluster) -> redact::Key {
+    const NAME: &str = "redaction";
+    let mut bytes = [0; 32];
+    rand::rng().fill_bytes(&mut bytes);
+    let known = cluster.secret_entry(SecretType::Signing, NAME).await.ok().flatten();
+    let known =
+        known.and_then(|mut entry| entry.data.remove(NAME)).and_then(|it| hex::decode(it.expose()).ok());
+    if let Some(known) = known.and_then(|it| it.try_into().ok()) {
+        return redact::Key::new(known);
+    }
+    let data = BTreeMap::from([(NAME.to_owned(), Secret::new(hex::encode(bytes)))]);
+    let none = BTreeMap::new();
+    if let Err(error) = cluster.put_secret(SecretType::Signing, NAME, &none, &none, &data).await {
+        tracing::warn!(%error, "failed to keep the key of redaction; after a restart unchanged secrets look changed");
+    }
+    redact::Key::new(bytes)
 }

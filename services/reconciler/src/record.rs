@@ -103,21 +103,23 @@ pub(crate) async fn publish(
     Ok(())
 }
 
-/// Whether a comparison says anything that the stored state does not.
+/// Whether a comparison says anything that the stored state does not. `published` are the errors and counts of the last
+/// one that this process published; the stored state has them only by way of the comparison's digest.
 pub(crate) fn is_news(
     before: &AppState,
     fact: &AppCompared,
-    known_errors: &[String],
-    known_counts: (u32, u32),
+    published: Option<&(Vec<String>, u32, u32)>,
 ) -> bool {
+    let same_counts = published.is_some_and(|(errors, out_of_sync, objects)| {
+        *errors == fact.errors && (*out_of_sync, *objects) == (fact.out_of_sync, fact.objects)
+    });
     before.revision.as_ref() != Some(&fact.revision)
         || before.manifests.as_ref() != Some(&fact.manifests)
         || before.sync != fact.sync
         || before.gated != fact.gated
         || before.images != fact.images
         || before.live_images != fact.live_images
-        || known_errors != fact.errors
-        || known_counts != (fact.out_of_sync, fact.objects)
+        || (before.comparison.as_ref() != Some(&fact.comparison) && !same_counts)
 }
 
 fn object_comparison(object: &Object, prunes: bool) -> ObjectComparison {

@@ -3,14 +3,14 @@
 //! Called by the watches (which feed it) and the message handlers (which ask for an application by id).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sluice_bus::Outcome;
 use sluice_kubernetes::Application;
 use sluice_schemas::Cause;
 use sluice_schemas::commands::Sync;
 use sluice_schemas::events::{RenderFailed, RenderSucceeded};
-use sluice_schemas::ids::{AppId, RenderId};
+use sluice_schemas::ids::AppId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::compare::Owners;
@@ -62,51 +62,12 @@ pub(crate) struct Handle {
 pub(crate) struct Shared {
     pub(crate) app: RwLock<Arc<Application>>,
     pub(crate) gated: std::sync::atomic::AtomicBool,
-    /// The render that was asked for last; results of earlier ones come too late.
-    pub(crate) awaited: Mutex<Awaited>,
-}
-
-/// Renders under way.
-#[derive(Default)]
-pub(crate) struct Awaited {
-    superseded: Vec<RenderId>,
-    latest: Option<RenderId>,
-    /// Place in the log of the push that the latest one is for.
-    order: u64,
-}
-
-/// Superseded renders that are remembered; older ones have long answered.
-const SUPERSEDED: usize = 64;
-
-impl Awaited {
-    /// A render was asked for, because of the push at `order`; `None` when it is for whatever is newest.
-    pub(crate) fn ask(&mut self, render: RenderId, order: Option<u64>) {
-        if self.latest.as_ref() == Some(&render) {
-            return;
-        }
-        self.superseded.retain(|it| *it != render);
-        if order.is_some_and(|order| order < self.order) {
-            // An older push once more, after a crash: it does not win over a newer one.
-            self.superseded.push(render);
-        } else {
-            self.superseded.extend(self.latest.replace(render));
-            self.order = order.unwrap_or(self.order);
-        }
-        if self.superseded.len() > SUPERSEDED {
-            self.superseded.remove(0);
-        }
-    }
-
-    /// Whether a newer render was asked for as well.
-    pub(crate) fn is_late(&self, render: &RenderId) -> bool {
-        self.superseded.contains(render)
-    }
 }
 
 impl Shared {
     pub(crate) fn new(app: Arc<Application>) -> Self {
         // Gated until it is known not to be.
-        Self { app: RwLock::new(app), gated: true.into(), awaited: Mutex::default() }
+        Self { app: RwLock::new(app), gated: true.into() }
     }
 
     pub(crate) fn app(&self) -> Arc<Application> {
@@ -115,10 +76,6 @@ impl Shared {
 
     pub(crate) fn set_app(&self, app: Arc<Application>) {
         *self.app.write().unwrap_or_else(PoisonError::into_inner) = app;
-    }
-
-    pub(crate) fn awaited(&self) -> std::sync::MutexGuard<'_, Awaited> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,27 +132,5 @@ impl Registry {
 impl Owners for Registry {
     fn is_gated(&self, application: &str) -> bool {
         self.by_name(application).is_some_and(|it| it.shared.gated.load(std::sync::atomic::Ordering::Acquire))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_latest_render_counts() {
-        let mut awaited = Awaited::default();
-        let (first, second) = (RenderId::from_text("1"), RenderId::from_text("2"));
-        awaited.ask(first.clone(), Some(5));
-        assert!(!awaited.is_late(&first));
-        awaited.ask(second.clone(), Some(9));
-        awaited.ask(second.clone(), Some(9));
-        assert!(awaited.is_late(&first) && !awaited.is_late(&second));
-        assert!(!awaited.is_late(&RenderId::from_text("asked-by-another-process")));
-        awaited.ask(first.clone(), Some(5));
-        assert!(awaited.is_late(&first) && !awaited.is_late(&second), "an old push came once more");
-        let third = RenderId::from_text("3");
-        awaited.ask(third.clone(), None);
-        assert!(awaited.is_late(&second) && !awaited.is_late(&third));
     }
 }

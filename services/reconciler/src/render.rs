@@ -22,14 +22,22 @@ pub(crate) fn is_concerned(app: &Application, push: &PushReceived) -> bool {
 }
 
 /// The command to render an application, at `revision` if it is known. `seed` makes the id: the same cause asks once.
-pub(crate) fn command(app: &Application, revision: Option<Sha>, hard: bool, seed: &str) -> Option<Render> {
+/// `order` is the place in the log up to which the rendering knows everything: that of the push, or the end of the log when
+/// the renderer resolves what is newest. It stands in the id, so that of two results every replica knows the later one.
+pub(crate) fn command(
+    app: &Application,
+    revision: Option<Sha>,
+    hard: bool,
+    seed: &str,
+    order: u64,
+) -> Option<Render> {
     let reference = app_ref(app);
     let sources = app.sources();
     let source = sources.first()?;
     let spec = serde_json::to_string(source).unwrap_or_default();
     let id = hash_token(&["render", reference.project.as_str(), reference.app.as_str(), seed, &spec]);
     Some(Render {
-        render: RenderId::from_text(&id),
+        render: RenderId::from_text(&format!("{order:016x}-{id}")),
         app: reference.app,
         project: reference.project,
         repository: source.repo_url.clone(),
@@ -38,6 +46,12 @@ pub(crate) fn command(app: &Application, revision: Option<Sha>, hard: bool, seed
         source: render_source(source),
         hard,
     })
+}
+
+/// The order in a render's id; `None` for one that somebody else asked for.
+pub(crate) fn order_of(render: &RenderId) -> Option<u64> {
+    let (order, hash) = render.as_str().split_once('-')?;
+    (order.len() == 16 && !hash.is_empty()).then(|| u64::from_str_radix(order, 16).ok())?
 }
 
 /// `HEAD` where the Application names none, as Argo CD.
@@ -148,9 +162,10 @@ mod tests {
     #[test]
     fn the_same_cause_asks_for_the_same_render() {
         let app = app("https://git.example.com/dev/deploy", None);
-        let first = command(&app, None, false, "push-1").expect("a source");
-        assert_eq!(Some(&first), command(&app, None, false, "push-1").as_ref());
-        assert_ne!(Some(first.render), command(&app, None, false, "push-2").map(|it| it.render));
+        let first = command(&app, None, false, "push-1", 7).expect("a source");
+        assert_eq!(Some(&first), command(&app, None, false, "push-1", 7).as_ref());
+        assert_ne!(Some(first.render.clone()), command(&app, None, false, "push-2", 9).map(|it| it.render));
+        assert_eq!((order_of(&first.render), order_of(&RenderId::from_text("x-y"))), (Some(7), None));
         assert_eq!(first.source.kind, SourceKind::Directory);
         assert_eq!(first.target_revision, "HEAD");
     }

@@ -81,8 +81,13 @@ impl Stored {
         }
     }
 
+    /// Deletes what this actor wrote last; what a successor of the same name wrote since stays.
     pub(crate) async fn delete(&self, context: &Context) -> Result<(), KvError> {
-        context.states.delete(&self.key).await
+        let Some(revision) = self.revision else { return Ok(()) };
+        match context.states.delete_revision(&self.key, revision).await {
+            Ok(()) | Err(KvError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use sluice_chassis::TaskKind;
 use sluice_kubernetes::applications::{ApplicationError, Change};
 use sluice_kubernetes::cache::{CacheDriver, LiveChange};
 use sluice_kubernetes::{AppProject, Application};
+use sluice_schemas::Cause;
+use sluice_schemas::envelope::correlation_of;
+use sluice_schemas::events::AppDeleted;
 use sluice_schemas::ids::AppId;
 use tokio::sync::mpsc;
 
@@ -84,6 +87,7 @@ async fn applications(context: Arc<Context>, registry: Arc<Registry>) {
                 for id in registry.ids().into_iter().filter(|id| !known.contains(id)) {
                     gone(&registry, &id).await;
                 }
+                forget_ghosts(&context, &known).await;
                 registry.set_listed();
                 context.service.health().ready(COMPONENT);
             }
@@ -120,6 +124,29 @@ fn is_news(known: &Application, app: &Application) -> bool {
 async fn gone(registry: &Registry, id: &AppId) {
     if let Some(handle) = registry.remove(id) {
         tell(&handle.mailbox, Signal::Gone).await;
+    }
+}
+
+/// Applications that were deleted while nobody watched leave a state behind: it is taken away, and said so.
+async fn forget_ghosts(context: &Context, known: &HashSet<AppId>) {
+    let keys = match context.states.keys().await {
+        Ok(keys) => keys,
+        Err(error) => return tracing::warn!(%error, "failed to look for states of deleted applications"),
+    };
+    for key in keys {
+        let Ok(Some(entry)) = context.states.get(&key).await else { continue };
+        let app = entry.value.app;
+        if known.contains(&app.app) {
+            continue;
+        }
+        let cause = Cause::root(correlation_of(&key), format!("ghost:{key}:{}", entry.revision));
+        let fact = AppDeleted { app, pruned: 0 };
+        let told = context.bus.publish(&fact, &cause).await.map_err(|error| error.to_string());
+        let deleted =
+            context.states.delete_revision(&key, entry.revision).await.map_err(|error| error.to_string());
+        if let Err(error) = told.and(deleted) {
+            tracing::warn!(key, error, "failed to take away the state of a deleted application");
+        }
     }
 }
 

@@ -171,7 +171,12 @@ impl Cluster {
     /// # Errors
     /// When it cannot be deleted.
     pub async fn delete_secret(&self, kind: SecretType, name: &str) -> Result<bool, SecretError> {
-        match self.secrets_api().delete(&object_name(kind, name), &DeleteParams::default()).await {
+        self.delete_object(kind, &object_name(kind, name)).await
+    }
+
+    /// The same by the object's own name.
+    pub(super) async fn delete_object(&self, kind: SecretType, object: &str) -> Result<bool, SecretError> {
+        match self.secrets_api().delete(object, &DeleteParams::default()).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(failed("delete", kind, self.namespace(), error)),

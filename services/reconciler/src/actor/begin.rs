@@ -6,7 +6,7 @@ use sluice_gitops::plan::{self, Plan, Settings};
 use sluice_schemas::Timestamp;
 use sluice_schemas::events::{SyncFinished, SyncTrigger};
 use sluice_schemas::ids::{SyncId, hash_token};
-use sluice_schemas::state::OperationState;
+use sluice_schemas::state::{AppState, OperationState};
 use tokio::time::Instant;
 
 use super::Actor;
@@ -87,7 +87,7 @@ impl Actor {
             Ok(begun) => Ok(begun),
             Err(NotBegun::Denied(Denied::Refused(_))) => Ok(None),
             Err(NotBegun::Busy) => {
-                self.wake_at(Instant::now() + super::RETRY);
+                self.wake_at(Instant::now() + super::BUSY);
                 Ok(None)
             }
             Err(NotBegun::Look(error)) => Err(error),
@@ -137,6 +137,13 @@ impl Actor {
             Err(BeginError::Busy) => return Err(NotBegun::Busy),
             Err(error) => return Err(NotBegun::Begin(error)),
         };
+        // Under the lease the state stands still. What another replica did since this one looked makes the plan stale.
+        let last = |state: &AppState| state.operation.as_ref().map(|it| (it.sync.clone(), it.outcome));
+        let (before, manifests) = (last(self.state()), self.state().manifests.clone());
+        self.stored.reload(&self.context).await.map_err(LookError::from)?;
+        if last(self.state()) != before || self.state().manifests != manifests {
+            return Err(NotBegun::Busy);
+        }
         let keeper =
             Keeper { context: &self.context, app: &self.app, app_ref: &self.reference, cause: &self.cause };
         let permit = keeper.permit(&gate, &target, prune, &sync, ask).await?;

@@ -42,7 +42,7 @@ impl Actor {
         if let (Some(GrantScope::Automation), Some(grant)) = (scope, &command.grant) {
             return self.open_gate(command, grant, &current, cause).await;
         }
-        self.cause.correlation = cause.correlation.clone();
+        self.cause = cause.clone();
         let begun = if command.revision == current.revision {
             self.begin_commanded(command, current, PlanFrom::Current).await
         } else {

@@ -97,7 +97,8 @@ impl Actor {
             self.memo = crate::compare::Memo::default();
             self.retries = 0;
         }
-        if sources_changed {
+        let taken_back = before.annotation(SKIP_RECONCILE) == Some("true") && !self.is_skipped();
+        if sources_changed || taken_back {
             self.ask_for_render(false).await;
         }
         if let Some(kind) = self.app.annotation(REFRESH).map(str::to_owned) {

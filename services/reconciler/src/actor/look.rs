@@ -2,9 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use sluice_bus::{KvError, ObjectError, Outcome, PublishError};
+use sluice_bus::{KvError, ObjectError, Outcome, PublishError, ReadError, StreamName};
 use sluice_gitops::gate::Gate;
-use sluice_schemas::events::{AppCompared, AppGateChanged, RenderFailed, RenderSucceeded};
+use sluice_schemas::events::{AppCompared, AppGateChanged, RenderFailed, RenderSucceeded, SyncStatus};
 use sluice_schemas::ids::{RenderId, hash_token};
 use sluice_schemas::state::{AppCondition, OperationState};
 use sluice_schemas::{Cause, Timestamp};
@@ -17,6 +17,9 @@ use crate::desired::{Desired, DesiredError, Target};
 use crate::gatekeeper::{Denied, gate_of};
 use crate::record::{compared_fact, is_news, publish, store};
 use crate::{operation, policy, render};
+
+/// A rendering that failed for no fault of the files is asked for again after this.
+const RENDER_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Why an application could not be looked at; everything here passes.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,8 @@ pub(crate) enum LookError {
     Store(#[from] ObjectError),
     #[error(transparent)]
     Publish(#[from] PublishError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
     #[error(transparent)]
     Gate(#[from] Denied),
 }
@@ -48,15 +53,20 @@ impl Actor {
         let Some(revision) = fact.render.revision.clone() else {
             return Outcome::Reject { reason: "a rendering without a revision".to_owned() };
         };
-        if self.is_late(&fact.render.render)
-            || !self.is_of_this_source(&fact.render.repository, &fact.render.path)
-        {
-            tracing::debug!(app = self.app.name(), %revision, "a rendering came too late");
+        if !self.is_of_this_source(&fact.render.repository, &fact.render.path) {
+            tracing::debug!(app = self.app.name(), %revision, "a rendering of another source");
             return Outcome::Done;
+        }
+        match self.is_late(&fact.render.render, true).await {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::debug!(app = self.app.name(), %revision, "a rendering came too late");
+                return Outcome::Done;
+            }
+            Err(error) => return self.come_again(error.into()),
         }
         self.cause = cause;
         let target = Target { revision, manifests: fact.manifests.clone() };
-        self.target = Some(target.clone());
         if self.desired.as_ref().map(|it| &it.target) != Some(&target) {
             // The same manifests at another revision need no loading; but that is rare, and this is simple.
             self.desired = None;
@@ -70,10 +80,13 @@ impl Actor {
 
     /// A rendering failed: said, and nothing else changes.
     pub(super) async fn render_failed(&mut self, fact: &RenderFailed, cause: &Cause) -> Outcome {
-        if self.is_late(&fact.render.render)
-            || !self.is_of_this_source(&fact.render.repository, &fact.render.path)
-        {
+        if !self.is_of_this_source(&fact.render.repository, &fact.render.path) {
             return Outcome::Done;
+        }
+        match self.is_late(&fact.render.render, !fact.annotations.is_empty()).await {
+            Ok(false) => {}
+            Ok(true) => return Outcome::Done,
+            Err(error) => return self.come_again(error.into()),
         }
         let mut message = fact.reason.clone();
         for annotation in fact.annotations.iter().skip(1).take(5) {
@@ -83,6 +96,10 @@ impl Actor {
             ));
         }
         tracing::info!(app = self.app.name(), reason = message, correlation = %cause.correlation, "a rendering failed");
+        if fact.annotations.is_empty() {
+            // Nothing in the files is wrong: the Git host was away, or a credential is. Worth another try soon.
+            self.render_at = self.render_at.min(tokio::time::Instant::now() + RENDER_AGAIN);
+        }
         let changed = self.set_conditions(vec![condition(COMPARISON_ERROR, message)]).await;
         self.mirror().await;
         match changed {
@@ -117,26 +134,28 @@ impl Actor {
             };
     }
 
-    async fn ask(&mut self, hard: bool, seed: &str) -> Result<(), PublishError> {
-        let Some(command) = render::command(&self.app, None, hard, seed) else { return Ok(()) };
-        self.shared.awaited().ask(command.render.clone(), None);
+    async fn ask(&mut self, hard: bool, seed: &str) -> Result<(), LookError> {
+        let order = self.context.bus.last_sequence(StreamName::Events).await?;
+        let Some(command) = render::command(&self.app, None, hard, seed, order) else { return Ok(()) };
         let cause = self.cause.seeded(format!("render:{}", command.render));
-        self.context.bus.publish(&command, &cause).await.map(drop)
+        self.context.bus.publish(&command, &cause).await?;
+        Ok(())
     }
 
-    /// Looks with the manifests that are known.
+    /// Looks with the manifests that are known: what the stored state says, for another replica may have taken in newer.
     pub(super) async fn look(&mut self) -> Result<(), LookError> {
-        let known = self.target.clone().or_else(|| {
-            let state = self.state();
-            Some(Target { revision: state.revision.clone()?, manifests: state.manifests.clone()? })
-        });
-        self.look_at_target(known).await
+        self.look_at_target(None).await
     }
 
     async fn look_at_target(&mut self, target: Option<Target>) -> Result<(), LookError> {
         if self.is_skipped() {
             return Ok(());
         }
+        self.stored.reload(&self.context).await?;
+        let state = self.state();
+        let target = target.or_else(|| {
+            Some(Target { revision: state.revision.clone()?, manifests: state.manifests.clone()? })
+        });
         let project = self.context.projects.get(&self.app.spec.project);
         let gate = gate_of(&self.context, &self.app, project.as_deref()).await?;
         self.shared.gated.store(gate.gated, Ordering::Release);
@@ -147,7 +166,9 @@ impl Actor {
         let (Some(project), true) = (&project, violations.is_empty()) else {
             let conditions = violations.into_iter().map(|it| condition(INVALID_SPEC, it)).collect();
             self.desired = None;
+            self.compared = None;
             self.set_conditions(conditions).await?;
+            self.keep_for_later(target).await?;
             self.mirror().await;
             return Ok(());
         };
@@ -170,6 +191,19 @@ impl Actor {
             }
         }
         self.compare_and_act().await
+    }
+
+    /// What was rendered and may not be compared yet.
+    async fn keep_for_later(&mut self, target: Option<Target>) -> Result<(), LookError> {
+        let Some(target) = target else { return Ok(()) };
+        self.stored
+            .change(&self.context, |state| {
+                state.revision = Some(target.revision.clone());
+                state.manifests = Some(target.manifests.clone());
+                state.sync = SyncStatus::Unknown;
+            })
+            .await?;
+        Ok(())
     }
 
     async fn compare_and_act(&mut self) -> Result<(), LookError> {
@@ -201,10 +235,10 @@ impl Actor {
         };
         let (note, lease) = tokio::join!(self.note(), lease);
         let Some(note) = note? else { return Ok(()) };
-        let news = is_news(&self.stored.value, &note.fact, &self.published.0, self.published.1);
+        let news = is_news(&self.stored.value, &note.fact, self.published.as_ref());
         let (before, step) = (&self.stored.value, self.stored.revision);
         publish(&self.context, before, step, &note.fact, &note.health_message, news, &self.cause).await?;
-        self.published = (note.fact.errors.clone(), (note.fact.out_of_sync, note.fact.objects));
+        self.published = Some((note.fact.errors.clone(), note.fact.out_of_sync, note.fact.objects));
         let begun = match intent {
             Intent::Begin { prune, heal } => self.begin_automated(prune, heal, lease).await?,
             _ => None,
@@ -240,8 +274,13 @@ impl Actor {
         let source = self.source_fields();
         let gate_reason = self.gate.as_ref().map(|it| it.reason.clone()).unwrap_or_default();
         let fact = &note.fact;
+        let base = self.state().manifests.clone();
         self.stored
             .change(&self.context, |state| {
+                // Another replica took in other manifests meanwhile: what it says is newer.
+                if state.manifests != base && state.manifests.as_ref() != Some(&fact.manifests) {
+                    return;
+                }
                 source.write(state);
                 state.gated = fact.gated;
                 state.gate_reason.clone_from(&gate_reason);
@@ -292,8 +331,26 @@ impl Actor {
         Ok(())
     }
 
-    fn is_late(&self, render: &RenderId) -> bool {
-        self.shared.awaited().is_late(render)
+    /// Whether a later rendering was taken in already, by whichever replica; if not, this one is the latest.
+    /// A failure that passes (`counts` is false) is not something that was taken in.
+    async fn is_late(&self, render: &RenderId, counts: bool) -> Result<bool, KvError> {
+        let Some(order) = render::order_of(render) else { return Ok(false) };
+        let key = format!("latest.{}.{}", self.reference.project, self.reference.app);
+        loop {
+            let known = self.context.latest.get(&key).await?;
+            let written = match known {
+                Some(entry) if entry.value > order => return Ok(true),
+                Some(entry) if entry.value == order => return Ok(false),
+                _ if !counts => return Ok(false),
+                Some(entry) => self.context.latest.update(&key, &order, entry.revision).await,
+                None => self.context.latest.create(&key, &order).await,
+            };
+            match written {
+                Ok(_) => return Ok(false),
+                Err(KvError::Conflict { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether a rendering is of the source that the Application has now.

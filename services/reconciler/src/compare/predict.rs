@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use sluice_gitops::Gvk;
-use sluice_gitops::compare::normalise;
+use sluice_gitops::compare::{is_part_of, normalise};
 use sluice_gitops::plan::State;
 use sluice_gitops::resource::{annotation, set_annotation};
 use sluice_kubernetes::annotations::OPERATION;
@@ -25,6 +25,7 @@ pub(super) async fn live_object(
     let held = context.live.get(key);
     if let Some(held) = held
         && Gvk::of(&held).is_some_and(|gvk| gvk == object.gvk)
+        && context.live.is_ready(&key.group, &key.kind)
     {
         return Ok((Some(held), false));
     }
@@ -83,6 +84,16 @@ pub(super) async fn predict(
                 Some(_) => State::Differs,
             };
             Ok(Prediction { lasts: true, ..prediction(state, normalised, Some(predicted)) })
+        }
+        // An admission webhook that refuses dry runs: what the manifest itself says has to do.
+        Err(error) if error.to_string().contains("does not support dry run") => {
+            let wanted = masked(context, &manifest, key, desired);
+            let state = match &normalised {
+                None => State::Missing,
+                Some(live) if is_part_of(&wanted, live) => State::Same,
+                Some(_) => State::Differs,
+            };
+            Ok(prediction(state, normalised, shown()))
         }
         Err(error) if error.is_transient() => Err(CompareError { key: key.clone(), source: error }),
         Err(error) if error.is_not_found() && live.is_none() => {

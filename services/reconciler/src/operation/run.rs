@@ -120,8 +120,10 @@ fn verdict(tally: &Tally, refused: usize, applied: usize) -> (SyncOutcome, Strin
         return (SyncOutcome::Failed, message);
     }
     if refused > 0 {
+        let what = if refused == 1 { "one object" } else { "some objects" };
         let message = format!(
-            "everything else is applied, but {refused} objects cannot be; first: {}",
+            "everything else is applied, but {what} cannot be ({refused} of {}); first: {}",
+            refused + applied,
             first(&tally.results)
         );
         return (SyncOutcome::Failed, message);

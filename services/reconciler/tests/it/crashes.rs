@@ -82,6 +82,35 @@ async fn killed_between_apply_and_status() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_do_it_once_and_one_takes_over() {
+    let mut stage = Stage::new("replicas").await;
+    let first = stage.second().await;
+    stage.source("shop", 'a', vec![stage.config_map("one", "1")]);
+    stage.app("shop", automated()).await;
+    succeeded(&stage.synced("shop", 'a').await);
+    stage.is_synced("shop", 'a').await;
+    stage.push("shop", 'b', vec![stage.config_map("one", "2")]).await;
+    succeeded(&stage.synced("shop", 'b').await);
+    stage.is_synced("shop", 'b').await;
+    stage.edit("one", "drifted").await;
+    stage.state("shop", |it| it.history.len() == 3).await;
+    first.tasks().shutdown().cancel();
+    stage.push("shop", 'c', vec![stage.config_map("one", "3")]).await;
+    succeeded(&stage.synced("shop", 'c').await);
+    assert_eq!(stage.value("one").await.as_deref(), Some("3"));
+    let facts = stage.facts().await;
+    let started = facts.iter().filter(|it| matches!(it, Event::SyncStarted(_))).count();
+    let finished = facts.iter().filter(|it| matches!(it, Event::SyncFinished(_))).count();
+    assert_eq!((started, finished), (4, 4), "{:#?}", stage.log().await);
+    stage.stop().await;
+    // Deleted while nobody watches: the next one cleans up.
+    stage.cluster.delete_application("shop").await.expect("deleted");
+    stage.start().await;
+    stage.fact("deletion", |event| matches!(event, Event::AppDeleted(_)).then_some(())).await;
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn duplicates_change_nothing() {
     let stage = Stage::new("twice").await;
     stage.source("shop", 'a', vec![stage.config_map("one", "1")]);

@@ -123,6 +123,14 @@ impl Stage {
         self.reconciler = Some(process);
     }
 
+    /// Starts one more beside it.
+    pub(crate) async fn second(&self) -> Process {
+        let process = process(&self.server.url(), &self.namespace);
+        let config = process.config().section("reconciler").expect("valid");
+        sluice_reconciler::run(process.service("reconciler"), config).await.expect("it starts");
+        process
+    }
+
     /// Ends it without a word of good-bye for its leases' holders.
     pub(crate) async fn stop(&mut self) {
         if let Some(process) = self.reconciler.take() {
