@@ -20,7 +20,7 @@ DEBUG := --workspace --features sluice/failpoints
 help: ## Say what there is
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-demo: up ## Show the main job before your eyes: a push becomes a running pod (ARGS=--telegram-token for the real one)
+demo: setup ## Show the main job before your eyes: a push becomes a running pod (ARGS=--telegram-token for the real one)
 	@$(call say,builds Sluice (about 10 min the first time))
 	@cargo build $(QUIET) $(DEBUG) --bins
 	@target/debug/sluice-demo $(ARGS)

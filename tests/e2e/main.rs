@@ -1,9 +1,14 @@
 //! The end-to-end tests: one binary, a module a subject, a world a test.
 
 mod chaos;
+mod dead_letters;
 mod delivery;
 mod eyes;
 mod failures;
+mod gate;
 mod harness;
+mod once;
+mod pages;
+mod secrets;
 mod stage;
 mod webhooks;
