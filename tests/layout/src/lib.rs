@@ -72,7 +72,7 @@ mod tests {
     fn the_outside_world_has_one_door_each() {
         assert_eq!(users_of("async-nats"), set(&["sluice-bus"]));
         assert_eq!(users_of("git2"), set(&["sluice-git"]));
-        assert_eq!(users_of("kube"), set(&["sluice-kubernetes", "sluice-reconciler"]));
+        assert_eq!(users_of("kube"), set(&["sluice-kubernetes"]));
         assert_eq!(users_of("bollard"), set(&["sluice-builder"]));
         assert_eq!(users_of("teloxide"), set(&["sluice-notifier"]));
     }
