@@ -1,5 +1,8 @@
 //! Logs. Trace context travels in message headers; spans carry it, so an exporter can be added as one more layer.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal as _;
+
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -35,7 +38,9 @@ pub fn init(config: &LogConfig) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("info"), Some(error)),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = may_colour(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     let started = match config.format {
         LogFormat::Pretty => builder.with_target(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -45,5 +50,23 @@ pub fn init(config: &LogConfig) {
     }
     if let Some(error) = problem {
         tracing::warn!(level = config.level, %error, "log.level is not valid; using info");
+    }
+}
+
+/// A file or a pipe gets no colour codes, nor does somebody who wants none (<https://no-color.org>).
+fn may_colour(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_terminal_that_wants_colours_gets_them() {
+        assert!(may_colour(true, None));
+        assert!(may_colour(true, Some(OsStr::new(""))));
+        assert!(!may_colour(true, Some(OsStr::new("1"))));
+        assert!(!may_colour(false, None));
     }
 }
