@@ -1,5 +1,6 @@
 //! The end-to-end tests: one binary, a module a subject, a world a test.
 
+mod browser;
 mod chaos;
 mod dead_letters;
 mod delivery;
@@ -8,7 +9,6 @@ mod failures;
 mod gate;
 mod harness;
 mod once;
-mod pages;
 mod secrets;
 mod stage;
 mod webhooks;
