@@ -39,6 +39,11 @@ async fn apart(name: &str) -> (World, Shop) {
     let mut world = World::new(name).await.unwrap();
     let shop = world.populate().await.unwrap();
     world.up_apart().await.unwrap();
+    // What the repositories hold comes up first; what follows is counted from there.
+    let witness = world.witness().unwrap();
+    let healthy = |e: &Event| about(e, "shop-dev") && e.data["to"] == "Healthy";
+    witness.wait("app.health_changed", SOON, healthy).await.unwrap();
+    witness.settle(std::time::Duration::from_secs(2), SOON).await.unwrap();
     (world, shop)
 }
 

@@ -80,6 +80,7 @@ pub async fn start(
 
 async fn handle(renderer: &Renderer, bus: &Bus, delivery: Delivery<Render>) -> Outcome {
     let command = &delivery.message;
+    fail::fail_point!("renderer-command-taken");
     let finished = match renderer.render(command).await {
         Ok(finished) => finished,
         Err(passing) if delivery.delivered < PATIENCE => return Outcome::retry(&delivery, passing),

@@ -89,6 +89,7 @@ pub(crate) async fn confirm(
         false => None,
         true => Some(sign(api, caller, state, &wish, nonce, seed.at)),
     };
+    fail_point!("api-grant-signed");
     if let Some(grant) = &grant {
         let fact = GrantIssued {
             grant: grant.terms.nonce.clone(),
