@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, kv, object_store};
 use async_nats::{Client, ConnectOptions, Event};
 use sluice_chassis::{Health, Service};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use crate::consume::Redeliveries;
 use crate::metrics::BusMetrics;
@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) kv_stores: Mutex<HashMap<&'static str, kv::Store>>,
     pub(crate) object_stores: Mutex<HashMap<&'static str, object_store::ObjectStore>>,
     pub(crate) mover: OnceCell<()>,
+    /// Counts connections: each is to a server that may know nothing of us.
+    pub(crate) connections: watch::Sender<u64>,
 }
 
 impl Bus {
@@ -79,7 +81,9 @@ impl Bus {
         let health = service.health().clone();
         health.not_ready(COMPONENT, format!("connecting to {}", config.url));
         let metrics = BusMetrics::new(service.metrics());
-        let options = options(service.name(), config, health.clone(), metrics.clone()).await?;
+        let connections = watch::Sender::new(0);
+        let options =
+            options(service.name(), config, health.clone(), metrics.clone(), connections.clone()).await?;
         let connecting = async_nats::connect_with_options(config.url.as_str(), options);
         let client =
             connecting.await.map_err(|source| ConnectError::Connect { url: config.url.clone(), source })?;
@@ -101,6 +105,7 @@ impl Bus {
                 kv_stores: Mutex::default(),
                 object_stores: Mutex::default(),
                 mover: OnceCell::new(),
+                connections,
             }),
         })
     }
@@ -136,6 +141,7 @@ async fn options(
     config: &BusConfig,
     health: Health,
     metrics: BusMetrics,
+    connections: watch::Sender<u64>,
 ) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new()
         .name(format!("sluice-{name}"))
@@ -144,6 +150,9 @@ async fn options(
         .request_timeout(Some(REQUEST_TIMEOUT))
         .reconnect_delay_callback(|attempts| Duration::from_millis((50 * attempts as u64).min(1000)))
         .event_callback(move |event| {
+            if matches!(event, Event::Connected) {
+                connections.send_modify(|count| *count += 1);
+            }
             let (health, metrics) = (health.clone(), metrics.clone());
             async move { observe(&event, &health, &metrics) }
         });

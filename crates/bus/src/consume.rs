@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer};
-use futures::StreamExt;
 use rand::Rng;
 use sluice_chassis::{CancellationToken, Service, TaskKind};
 use sluice_schemas::{Event, Message};
@@ -21,6 +20,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::dead_letters::Raw;
+use crate::pull::Puller;
 use crate::topology::{self, ConsumerSpec, REDELIVERIES, StreamName};
 use crate::{Bus, Delivery, Outcome, headers};
 
@@ -144,22 +144,23 @@ impl Bus {
         concurrency: usize,
         dispatch: Dispatch,
     ) -> Result<(), ConsumeError> {
-        let consumer = self.bind(spec).await?;
+        self.bind(spec).await?;
         let (bus, shutdown) = (self.clone(), service.shutdown().clone());
         let concurrency = concurrency.max(1);
         service.tasks().spawn(TaskKind::Consumer, spec.name, async move {
-            bus.consume_until(spec, consumer, concurrency, dispatch, shutdown).await;
+            bus.consume_until(spec, concurrency, dispatch, shutdown).await;
         });
         Ok(())
     }
 
-    async fn bind(&self, spec: ConsumerSpec) -> Result<PullConsumer, ConsumeError> {
-        self.inner.js.get_consumer_from_stream(spec.name, spec.stream.as_str()).await.map_err(|error| {
-            ConsumeError::Bind {
-                consumer: spec.name,
-                stream: spec.stream.as_str(),
-                reason: crate::publish::describe(&error),
-            }
+    /// Checks that the consumer is there.
+    async fn bind(&self, spec: ConsumerSpec) -> Result<(), ConsumeError> {
+        let found: Result<PullConsumer, _> =
+            self.inner.js.get_consumer_from_stream(spec.name, spec.stream.as_str()).await;
+        found.map(drop).map_err(|error| ConsumeError::Bind {
+            consumer: spec.name,
+            stream: spec.stream.as_str(),
+            reason: crate::publish::describe(&error),
         })
     }
 
@@ -184,7 +185,6 @@ impl Bus {
     async fn consume_until(
         &self,
         spec: ConsumerSpec,
-        mut consumer: PullConsumer,
         concurrency: usize,
         dispatch: Dispatch,
         shutdown: CancellationToken,
@@ -192,18 +192,15 @@ impl Bus {
         let permits = Arc::new(Semaphore::new(concurrency));
         let mut running = JoinSet::new();
         while !shutdown.is_cancelled() {
-            if let Err(reason) =
-                self.pull(spec, &consumer, &permits, &mut running, &dispatch, &shutdown).await
-            {
+            if let Err(reason) = self.pull(spec, &permits, &mut running, &dispatch, &shutdown).await {
                 tracing::warn!(consumer = spec.name, reason, "the consumer is bound again");
             }
             if shutdown.is_cancelled() {
                 break;
             }
             tokio::select! { () = tokio::time::sleep(REBIND_DELAY) => {}, () = shutdown.cancelled() => break }
-            match self.bind(spec).await {
-                Ok(bound) => consumer = bound,
-                Err(error) => tracing::warn!(consumer = spec.name, %error, "the consumer is away"),
+            if let Err(error) = self.bind(spec).await {
+                tracing::warn!(consumer = spec.name, %error, "the consumer is away");
             }
         }
         // Running handlers finish within the process's grace period; what is cut off comes again after ack_wait.
@@ -213,19 +210,12 @@ impl Bus {
     async fn pull(
         &self,
         spec: ConsumerSpec,
-        consumer: &PullConsumer,
         permits: &Arc<Semaphore>,
         running: &mut JoinSet<()>,
         dispatch: &Dispatch,
         shutdown: &CancellationToken,
     ) -> Result<(), String> {
-        let mut messages = consumer
-            .stream()
-            .max_messages_per_batch(1)
-            .heartbeat(Duration::from_secs(5))
-            .messages()
-            .await
-            .map_err(|error| error.to_string())?;
+        let mut messages = Puller::new(self, spec).await?;
         loop {
             while running.try_join_next().is_some() {}
             let permit = tokio::select! {
@@ -236,17 +226,12 @@ impl Bus {
                 message = messages.next() => message,
                 () = shutdown.cancelled() => return Ok(()),
             };
-            match message {
-                Some(Ok(message)) => {
-                    let (bus, dispatch) = (self.clone(), Arc::clone(dispatch));
-                    running.spawn(async move {
-                        bus.handle(spec, message, dispatch).await;
-                        drop(permit);
-                    });
-                }
-                Some(Err(error)) => return Err(error.to_string()),
-                None => return Err("the subscription ended".to_owned()),
-            }
+            let message = message?;
+            let (bus, dispatch) = (self.clone(), Arc::clone(dispatch));
+            running.spawn(async move {
+                bus.handle(spec, message, dispatch).await;
+                drop(permit);
+            });
         }
     }
 

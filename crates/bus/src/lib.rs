@@ -18,6 +18,7 @@ mod metrics;
 mod objects;
 mod provision;
 mod publish;
+mod pull;
 mod read;
 pub mod topology;
 

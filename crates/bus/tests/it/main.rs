@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use server::Server;
-use sluice_bus::topology::{BUILDER_EXECUTE, BUILDER_PUSH, PUBLISHER_BUILT};
+use sluice_bus::topology::{BUILDER_EXECUTE, BUILDER_PUSH, NOTIFIER_FACTS, PUBLISHER_BUILT};
 use sluice_bus::{Bucket, Delivery, Expected, From, KvError, Outcome, Store};
 use sluice_schemas::commands::ExecuteJob;
 use sluice_schemas::envelope::correlation_of;
@@ -265,4 +265,26 @@ async fn work_survives_a_restart_of_the_server() {
     tokio::time::timeout(Duration::from_secs(20), published).await.expect("reconnected");
     // The acknowledgement of the first may have been lost with the server; then it comes again.
     while next(&mut received).await != cause("after").message_id(PushReceived::TYPE) {}
+}
+
+/// A consumer that takes one message at a time is asked for the next thousands of times; none of the requests may be
+/// lost, because the wait for a missed heartbeat takes seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_after_the_other_never_waits() {
+    let server = Server::start();
+    let bus = server.bus("notifier").await;
+    let (sender, mut received) = mpsc::channel(8);
+    let handler = move |delivery: Delivery<PushReceived>| {
+        let sender = sender.clone();
+        async move {
+            sender.send(delivery.envelope.id).await.expect("the test listens");
+            Outcome::Done
+        }
+    };
+    bus.consume(server.service(), NOTIFIER_FACTS, 1, handler).await.expect("consumes");
+    for number in 0..2000 {
+        bus.publish(&PushReceived::example(), &cause(&number.to_string())).await.expect("published");
+        let answer = tokio::time::timeout(Duration::from_secs(4), received.recv()).await;
+        assert!(answer.is_ok(), "message {number} was not delivered");
+    }
 }
