@@ -65,9 +65,11 @@ async fn push_a_slow_test(shop: &Shop) -> String {
 /// From the list of runs into the step that runs; its lines come while it does, and the page is never loaded again.
 async fn watch_the_log(world: &World, page: &Page<'_>, since: u64, commit: &str) -> u64 {
     page.go(&format!("{}/runs", world.api_url())).await.unwrap();
-    let started = world.witness().unwrap().wait_after(since, "job.started", SOON, |e| e.data["key"] == "test");
+    let started =
+        world.witness().unwrap().wait_after(since, "job.started", SOON, |e| e.data["key"] == "test");
     let started = started.await.unwrap();
-    let queued = world.witness().unwrap().wait_after(since, "run.queued", SOON, |e| e.data["run"]["sha"] == commit);
+    let queued =
+        world.witness().unwrap().wait_after(since, "run.queued", SOON, |e| e.data["run"]["sha"] == commit);
     let run = queued.await.unwrap().data["run"]["number"].as_u64().unwrap();
     assert_eq!(started.data["run"]["number"].as_u64().unwrap_or(run), run);
 
@@ -76,20 +78,28 @@ async fn watch_the_log(world: &World, page: &Page<'_>, since: u64, commit: &str)
     page.click("#steps li:nth-child(2) a").await.unwrap();
     page.until("/[?&]step=1/.test(location.search) && !!document.querySelector('#log')", SOON).await.unwrap();
     page.eval("window.same = 1").await.unwrap();
-    let line = |n: usize| format!("[...document.querySelectorAll('#log li span')].some((e) => e.textContent === 'tick {n}')");
+    let line = |n: usize| {
+        format!("[...document.querySelectorAll('#log li span')].some((e) => e.textContent === 'tick {n}')")
+    };
     page.until(&line(2), SOON).await.unwrap();
-    let early = page.eval(&format!("{} ? 'whole' : document.querySelector('#run-status').innerText", line(TICKS)));
-    let early = early.await.unwrap();
+    let early = format!("{} ? 'whole' : document.querySelector('#run-status').innerText", line(TICKS));
+    let early = page.eval(&early).await.unwrap();
     let lines = page.eval("document.querySelectorAll('#log li').length").await.unwrap();
     assert!(early != json!("whole"), "the log came only when the step had ended");
     page.until(&format!("document.querySelectorAll('#log li').length > {lines}"), SOON).await.unwrap();
     page.screenshot(&world.directory.join("log.png")).await.unwrap();
 
     page.until(&line(TICKS), SOON).await.unwrap();
-    world.witness().unwrap().wait_after(since, "run.finished", SOON, |e: &Event| e.data["run"]["number"] == run).await.unwrap();
+    world
+        .witness()
+        .unwrap()
+        .wait_after(since, "run.finished", SOON, |e: &Event| e.data["run"]["number"] == run)
+        .await
+        .unwrap();
     page.until(&format!("document.querySelector('#run-status').innerText !== {early}"), SOON).await.unwrap();
     assert_eq!(page.eval("window.same").await.unwrap(), 1, "the page was loaded again");
-    let numbers = page.eval("[...document.querySelectorAll('#log li a')].map((e) => +e.textContent).filter((n) => n)");
+    let numbers =
+        page.eval("[...document.querySelectorAll('#log li a')].map((e) => +e.textContent).filter((n) => n)");
     let numbers: Vec<u64> = serde_json::from_value(numbers.await.unwrap()).unwrap();
     assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "each line once, in order: {numbers:?}");
     run
@@ -99,7 +109,9 @@ async fn watch_the_log(world: &World, page: &Page<'_>, since: u64, commit: &str)
 async fn read_the_application(world: &World, page: &Page<'_>, tag: &str, waiting: &str) {
     page.go(&format!("{}/apps", world.api_url())).await.unwrap();
     page.click("a[href='/apps/shop-prod']").await.unwrap();
-    page.until("location.pathname === '/apps/shop-prod' && !!document.querySelector('#tree li')", SOON).await.unwrap();
+    page.until("location.pathname === '/apps/shop-prod' && !!document.querySelector('#tree li')", SOON)
+        .await
+        .unwrap();
     let head = page.eval("document.querySelector('#app-head').innerText").await.unwrap();
     let head = head.as_str().unwrap();
     for word in ["shop-prod", "gated", &waiting[..8], "SYNC"] {
@@ -134,15 +146,30 @@ async fn refuse_a_wrong_name(world: &World, page: &Page<'_>) {
     page.key("Escape").await.unwrap();
     page.until("!document.querySelector('dialog.sheet[open]')", SOON).await.unwrap();
     let facts = world.witness().unwrap().events();
-    let asked = facts.iter().find(|e| e.sequence > since && e.subject.starts_with("evt.grant.") && about(e, "shop-prod"));
+    let asked = facts
+        .iter()
+        .find(|e| e.sequence > since && e.subject.starts_with("evt.grant.") && about(e, "shop-prod"));
     assert!(asked.is_none(), "{asked:?}");
 }
 
 /// At a phone's width no page scrolls sideways, the open sheet included.
 async fn on_a_phone(world: &World, page: &Page<'_>, more: &[&str]) {
     let pages = [
-        "/", "/apps", "/apps/shop-prod", "/apps/shop-prod/diff", "/apps/shop-prod/history", "/apps/shop-prod/events",
-        "/apps/shop-prod/manifest", "/apps/shop-prod/sync", "/promote/shop-web", "/runs", "/deliveries", "/audit", "/dlq", "/account", "/help",
+        "/",
+        "/apps",
+        "/apps/shop-prod",
+        "/apps/shop-prod/diff",
+        "/apps/shop-prod/history",
+        "/apps/shop-prod/events",
+        "/apps/shop-prod/manifest",
+        "/apps/shop-prod/sync",
+        "/promote/shop-web",
+        "/runs",
+        "/deliveries",
+        "/audit",
+        "/dlq",
+        "/account",
+        "/help",
     ];
     for width in [360, 390] {
         page.resize(width, 800).await.unwrap();
