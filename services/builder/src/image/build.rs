@@ -1,6 +1,7 @@
 //! Building with the engine's classic builder, over its API: no client program, no credentials, output into the log.
 
 use std::collections::HashMap;
+use std::io::Read as _;
 
 use bollard::query_parameters::BuildImageOptions;
 use bytes::Bytes;
@@ -9,10 +10,15 @@ use sluice_schemas::ids::hash_token;
 use tokio_util::io::ReaderStream;
 
 use super::context;
+use super::place::Progress;
 use crate::executor::Job;
 use crate::log::lines::Lines;
 use crate::log::writer::LogWriter;
 use crate::sandbox::engine::reason;
+use crate::sandbox::workspace::{inside, open_regular};
+
+/// A longer Dockerfile is not searched for a mistake.
+const MAX_DOCKERFILE: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) enum BuildError {
@@ -54,11 +60,18 @@ pub(crate) async fn build(
     let docker = job.executor.engine.docker().clone();
     let mut output =
         std::pin::pin!(docker.build_image(options.build, None, Some(bollard::body_stream(body))));
-    let (mut lines, mut id) = (Lines::default(), None);
+    let (mut lines, mut id, mut progress) = (Lines::default(), None, Progress::default());
     while let Some(info) = output.next().await {
-        let info = info.map_err(|error| BuildError::Failed(format!("{dockerfile}: {}", reason(&error))))?;
+        let info = match info {
+            Ok(info) => info,
+            Err(error) => {
+                let text = text_of(job, dockerfile).await;
+                return Err(BuildError::Failed(progress.reason(dockerfile, &text, &reason(&error))));
+            }
+        };
         if let Some(text) = info.stream {
             for line in lines.take(text.as_bytes(), job.masker.longest()) {
+                progress.read(&line);
                 log.line(&line).await;
             }
         }
@@ -75,6 +88,18 @@ pub(crate) async fn build(
     drop(tokio::fs::remove_file(&archive).await);
     id.map(|id| Built { id })
         .ok_or_else(|| BuildError::Failed("the engine did not name the image that it built".to_owned()))
+}
+
+/// The Dockerfile, for the place of a mistake; nothing when it cannot be read any more.
+async fn text_of(job: &Job, dockerfile: &str) -> String {
+    let (sources, dockerfile) = (job.slot().workspace().sources(), dockerfile.to_owned());
+    let text = sluice_chassis::blocking("read a Dockerfile", move || {
+        let file = open_regular(&inside(&sources, &dockerfile).ok()?).ok()??;
+        let mut text = String::new();
+        file.take(MAX_DOCKERFILE).read_to_string(&mut text).ok()?;
+        Some(text)
+    });
+    text.await.ok().flatten().unwrap_or_default()
 }
 
 /// Packs the context while nothing in the workspace moves.
