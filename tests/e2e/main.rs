@@ -9,6 +9,8 @@ mod failures;
 mod gate;
 mod harness;
 mod once;
+mod poison;
+mod replay;
 mod secrets;
 mod stage;
 mod webhooks;

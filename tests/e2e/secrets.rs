@@ -1,1 +1,1 @@
-//! Being written by the owner of the harness.
+//! Being written by the engineer of failures.rs.
