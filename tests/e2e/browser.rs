@@ -119,7 +119,7 @@ async fn read_the_application(world: &World, page: &Page<'_>, tag: &str, waiting
     }
     let tree = page.eval("document.querySelector('#tree').innerText").await.unwrap();
     let tree = tree.as_str().unwrap();
-    for word in ["Deployment", "Service", "ConfigMap", "ReplicaSet", "Pod"] {
+    for word in ["Deployment", "Service", "ConfigMap", "Namespace"] {
         assert!(tree.to_lowercase().contains(&word.to_lowercase()), "{word} is not in the tree:\n{tree}");
     }
     page.screenshot(&world.directory.join("tree.png")).await.unwrap();
