@@ -141,11 +141,14 @@ async fn chaos_at_the_gate() {
         promote(&world, &shop, &chain, &cli, &report).await.unwrap();
         let since = world.witness().unwrap().now();
         arm(&mut world, service, point).await;
-        let asked = sluice_e2e::story::grant::by_cli(&cli, "shop-prod", &report).await;
-        bury_and_revive(&mut world, service, point).await;
+        // The command waits for the sync's end, so the service is revived meanwhile.
+        let asking = sluice_e2e::story::grant::by_cli(&cli, "shop-prod", &report);
+        let (asked, ()) = tokio::join!(asking, bury_and_revive(&mut world, service, point));
         if *service == "api" {
             asked.expect_err("the API server died under the question");
             sluice_e2e::story::grant::by_cli(&cli, "shop-prod", &report).await.unwrap();
+        } else {
+            asked.unwrap();
         }
         let witness = world.witness().unwrap();
         let finished = witness.wait_after(since, "sync.finished", SOON, |e| about(e, "shop-prod")).await;
