@@ -39,6 +39,9 @@ pub struct AppState {
     pub health_message: String,
     /// Conditions: what is wrong with the application itself.
     pub conditions: Vec<AppCondition>,
+    /// Why the newest revision was not rendered; stays, as one of the conditions, until a rendering succeeds.
+    #[serde(default)]
+    pub render_error: Option<AppCondition>,
     /// Images desired.
     pub images: Vec<String>,
     /// Images running.

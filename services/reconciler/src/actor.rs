@@ -11,6 +11,7 @@ mod lifecycle;
 mod look;
 mod mirror;
 mod operations;
+mod rendered;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,6 +87,8 @@ pub(crate) struct Actor {
     render_at: Instant,
     /// A comparison is due because of live changes.
     settle_at: Option<Instant>,
+    /// The next comparison is the first with a new rendering.
+    is_fresh: bool,
     /// Asked for by annotation, not yet done.
     refreshing: bool,
 }
@@ -181,6 +184,7 @@ impl Actor {
             compare_at: now,
             render_at: now,
             settle_at: None,
+            is_fresh: false,
             refreshing: false,
         }
     }

@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(crate) states: Kv<AppState>,
     pub(crate) gates: Kv<gate::Memory>,
     pub(crate) nonces: Kv<ConsumedGrant>,
-    /// Order of the last rendering taken in: bucket `renders`, key `latest.<project>.<app>`.
+    /// Order of the last rendering taken in: bucket `grants`, key `latest.<project>.<app>`.
     pub(crate) latest: Kv<u64>,
     pub(crate) manifests: ObjectStore,
     pub(crate) projects: Projects,
@@ -61,7 +61,7 @@ impl Context {
             states: bus.kv(Bucket::Apps),
             gates: bus.kv(Bucket::Grants),
             nonces: bus.kv(Bucket::Grants),
-            latest: bus.kv(Bucket::Renders),
+            latest: bus.kv(Bucket::Grants),
             manifests: bus.objects(Store::Manifests),
             projects: Projects::new(),
             key: PublicKey::new(cluster.clone()),

@@ -123,7 +123,14 @@ impl Desired {
             prepare(&mut object, namespaced, &namespace);
             name_generated(&mut object, &target);
             let Some(key) = ObjectKey::of(&object) else { continue };
-            let permitted = policy::permits_object(app, project, &gvk, namespaced, &key.namespace);
+            let own_namespace = context.cluster.namespace();
+            let permitted = if policy::is_off_limits(own_namespace, &key) {
+                Err(format!(
+                    "the namespace `{own_namespace}` holds Sluice's own keys; no application may write there"
+                ))
+            } else {
+                policy::permits_object(app, project, &gvk, namespaced, &key.namespace)
+            };
             let kind = match (resolution, permitted) {
                 (Resolution::Known(_) | Resolution::DefinedHere, Err(reason)) => Resolution::Refused(reason),
                 (resolution, _) => resolution,

@@ -51,7 +51,8 @@ pub(crate) async fn start(context: &Arc<Context>, registry: &Arc<Registry>) -> R
 async fn pushed(context: &Context, registry: &Registry, delivery: Delivery<PushReceived>) -> Outcome {
     registry.wait_until_listed().await;
     let push = &delivery.message;
-    if push.deleted {
+    // Of a superseded push the newer one was heard of before, and that one is what is deployed.
+    if push.deleted || push.superseded {
         return Outcome::Done;
     }
     // A tag may be annotated, and a constraint mean another one: there the renderer resolves.

@@ -1,6 +1,6 @@
 //! What an AppProject permits: sources, destinations, kinds. Pure. Asked before anything is rendered or compared.
 
-use sluice_gitops::Gvk;
+use sluice_gitops::{Gvk, ObjectKey};
 use sluice_kubernetes::secrets::normalise_url;
 use sluice_kubernetes::{AppDestination, AppProject, Application, GroupKind};
 
@@ -74,6 +74,13 @@ pub(crate) fn permits_object(
         ));
     }
     Ok(())
+}
+
+/// Sluice's own namespace holds the grant key and all credentials: whoever may commit to some application's directory must
+/// not be able to replace them, nor run a pod beside them. Applications and AppProjects may lie there.
+pub(crate) fn is_off_limits(own_namespace: &str, key: &ObjectKey) -> bool {
+    let is_namespace = key.group.is_empty() && key.kind == "Namespace" && key.name == own_namespace;
+    is_namespace || (key.namespace == own_namespace && key.group != "argoproj.io")
 }
 
 fn permits_source(project: &AppProject, url: &str) -> bool {
@@ -205,6 +212,18 @@ mod tests {
         let mut elsewhere = good.clone();
         elsewhere.spec.destination.server = Some("https://other".into());
         assert!(violations(&elsewhere, Some(&AppProject::permissive("p")))[0].contains("another cluster"));
+    }
+
+    #[test]
+    fn the_keys_are_out_of_reach() {
+        let off = |group, kind, namespace, name| {
+            is_off_limits("sluice", &ObjectKey::new(group, kind, namespace, name))
+        };
+        assert!(off("", "Secret", "sluice", "sluice-signing-grants-public"));
+        assert!(off("apps", "Deployment", "sluice", "spy"));
+        assert!(off("", "Namespace", "", "sluice"));
+        assert!(!off("argoproj.io", "Application", "sluice", "shop"));
+        assert!(!off("", "Secret", "dev", "s"));
     }
 
     #[test]

@@ -121,6 +121,7 @@ fn fresh(app: AppRef) -> AppState {
         health: HealthStatus::Unknown,
         health_message: String::new(),
         conditions: Vec::new(),
+        render_error: None,
         images: Vec::new(),
         live_images: Vec::new(),
         synced_revision: None,

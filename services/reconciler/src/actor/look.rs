@@ -2,24 +2,23 @@
 
 use std::sync::atomic::Ordering;
 
-use sluice_bus::{KvError, ObjectError, Outcome, PublishError, ReadError, StreamName};
+use sluice_bus::{KvError, ObjectError, Outcome, PublishError, ReadError};
 use sluice_gitops::gate::Gate;
-use sluice_schemas::events::{AppCompared, AppGateChanged, RenderFailed, RenderSucceeded, SyncStatus};
-use sluice_schemas::ids::{RenderId, hash_token};
+use sluice_schemas::Timestamp;
+use sluice_schemas::events::{AppCompared, AppGateChanged, SyncStatus};
+use sluice_schemas::ids::hash_token;
 use sluice_schemas::state::{AppCondition, OperationState};
-use sluice_schemas::{Cause, Timestamp};
 
 use super::Actor;
 use super::act::Intent;
-use super::mirror::{COMPARISON_ERROR, INVALID_SPEC, REPEATED, SYNC_ERROR, condition, replace_conditions};
+use super::mirror::{
+    COMPARISON_ERROR, INVALID_SPEC, REPEATED, SYNC_ERROR, condition, replace_conditions, replace_render_error,
+};
 use crate::compare::{self, CompareError};
 use crate::desired::{Desired, DesiredError, Target};
 use crate::gatekeeper::{Denied, gate_of};
 use crate::record::{compared_fact, is_news, publish, store};
-use crate::{operation, policy, render};
-
-/// A rendering that failed for no fault of the files is asked for again after this.
-const RENDER_AGAIN: std::time::Duration = std::time::Duration::from_secs(60);
+use crate::{operation, policy};
 
 /// Why an application could not be looked at; everything here passes.
 #[derive(Debug, thiserror::Error)]
@@ -48,116 +47,26 @@ struct Note {
 }
 
 impl Actor {
-    /// A rendering succeeded: from now on these are the manifests.
-    pub(super) async fn rendered(&mut self, fact: &RenderSucceeded, cause: Cause) -> Outcome {
-        let Some(revision) = fact.render.revision.clone() else {
-            return Outcome::Reject { reason: "a rendering without a revision".to_owned() };
-        };
-        if !self.is_of_this_source(&fact.render.repository, &fact.render.path) {
-            tracing::debug!(app = self.app.name(), %revision, "a rendering of another source");
-            return Outcome::Done;
-        }
-        match self.is_late(&fact.render.render, true).await {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::debug!(app = self.app.name(), %revision, "a rendering came too late");
-                return Outcome::Done;
-            }
-            Err(error) => return self.come_again(error.into()),
-        }
-        self.cause = cause;
-        let target = Target { revision, manifests: fact.manifests.clone() };
-        if self.desired.as_ref().map(|it| &it.target) != Some(&target) {
-            // The same manifests at another revision need no loading; but that is rare, and this is simple.
-            self.desired = None;
-            self.retries = 0;
-        }
-        match self.look_at_target(Some(target)).await {
-            Ok(()) => Outcome::Done,
-            Err(error) => self.come_again(error),
-        }
-    }
-
-    /// A rendering failed: said, and nothing else changes.
-    pub(super) async fn render_failed(&mut self, fact: &RenderFailed, cause: &Cause) -> Outcome {
-        if !self.is_of_this_source(&fact.render.repository, &fact.render.path) {
-            return Outcome::Done;
-        }
-        match self.is_late(&fact.render.render, !fact.annotations.is_empty()).await {
-            Ok(false) => {}
-            Ok(true) => return Outcome::Done,
-            Err(error) => return self.come_again(error.into()),
-        }
-        let mut message = fact.reason.clone();
-        for annotation in fact.annotations.iter().skip(1).take(5) {
-            message.push_str(&format!(
-                "\n{}, line {}: {}",
-                annotation.file, annotation.line, annotation.message
-            ));
-        }
-        tracing::info!(app = self.app.name(), reason = message, correlation = %cause.correlation, "a rendering failed");
-        if fact.annotations.is_empty() {
-            // Nothing in the files is wrong: the Git host was away, or a credential is. Worth another try soon.
-            self.render_at = self.render_at.min(tokio::time::Instant::now() + RENDER_AGAIN);
-        }
-        let changed = self.set_conditions(vec![condition(COMPARISON_ERROR, message)]).await;
-        self.mirror().await;
-        match changed {
-            Ok(()) => Outcome::Done,
-            Err(error) => self.come_again(error),
-        }
-    }
-
-    /// Asked for by command or annotation.
-    pub(super) async fn refresh(&mut self, hard: bool, cause: &Cause) -> Outcome {
-        self.cause.correlation = cause.correlation.clone();
-        if self.ask(hard, &cause.seed).await.is_err() {
-            return Outcome::Retry { after: super::RETRY, reason: "the bus is away".to_owned() };
-        }
-        match self.look().await {
-            Ok(()) => Outcome::Done,
-            Err(error) => self.come_again(error),
-        }
-    }
-
-    /// Asks for the source to be rendered at whatever is newest.
-    pub(super) async fn ask_for_render(&mut self, hard: bool) {
-        let interval = std::time::Duration::from_secs(self.context.config.render_seconds.max(1));
-        let seed = format!("{}:{}", self.context.service.source(), Timestamp::now());
-        self.render_at = tokio::time::Instant::now()
-            + match self.ask(hard, &seed).await {
-                Ok(()) => interval,
-                Err(error) => {
-                    tracing::warn!(app = self.app.name(), %error, "failed to ask for a rendering; trying again");
-                    super::RETRY
-                }
-            };
-    }
-
-    async fn ask(&mut self, hard: bool, seed: &str) -> Result<(), LookError> {
-        let order = self.context.bus.last_sequence(StreamName::Events).await?;
-        let Some(command) = render::command(&self.app, None, hard, seed, order) else { return Ok(()) };
-        let cause = self.cause.seeded(format!("render:{}", command.render));
-        self.context.bus.publish(&command, &cause).await?;
-        Ok(())
-    }
-
     /// Looks with the manifests that are known: what the stored state says, for another replica may have taken in newer.
     pub(super) async fn look(&mut self) -> Result<(), LookError> {
         self.look_at_target(None).await
     }
 
-    async fn look_at_target(&mut self, target: Option<Target>) -> Result<(), LookError> {
+    pub(super) async fn look_at_target(&mut self, target: Option<Target>) -> Result<(), LookError> {
         if self.is_skipped() {
             return Ok(());
         }
-        self.stored.reload(&self.context).await?;
+        let project = self.context.projects.get(&self.app.spec.project);
+        let (reloaded, gate) = tokio::join!(
+            self.stored.reload(&self.context),
+            gate_of(&self.context, &self.app, project.as_deref())
+        );
+        reloaded?;
+        let gate = gate?;
         let state = self.state();
         let target = target.or_else(|| {
             Some(Target { revision: state.revision.clone()?, manifests: state.manifests.clone()? })
         });
-        let project = self.context.projects.get(&self.app.spec.project);
-        let gate = gate_of(&self.context, &self.app, project.as_deref()).await?;
         self.shared.gated.store(gate.gated, Ordering::Release);
         self.tell_gate(&gate).await?;
         self.gate = Some(gate);
@@ -196,11 +105,15 @@ impl Actor {
     /// What was rendered and may not be compared yet.
     async fn keep_for_later(&mut self, target: Option<Target>) -> Result<(), LookError> {
         let Some(target) = target else { return Ok(()) };
+        let is_fresh = std::mem::take(&mut self.is_fresh);
         self.stored
             .change(&self.context, |state| {
                 state.revision = Some(target.revision.clone());
                 state.manifests = Some(target.manifests.clone());
                 state.sync = SyncStatus::Unknown;
+                if is_fresh {
+                    replace_render_error(state, None);
+                }
             })
             .await?;
         Ok(())
@@ -275,6 +188,7 @@ impl Actor {
         let gate_reason = self.gate.as_ref().map(|it| it.reason.clone()).unwrap_or_default();
         let fact = &note.fact;
         let base = self.state().manifests.clone();
+        let is_fresh = self.is_fresh;
         self.stored
             .change(&self.context, |state| {
                 // Another replica took in other manifests meanwhile: what it says is newer.
@@ -294,6 +208,9 @@ impl Actor {
                 state.live_images.clone_from(&fact.live_images);
                 let mut conditions = note.conditions.clone();
                 conditions.extend(state.conditions.iter().filter(|it| it.kind == SYNC_ERROR).cloned());
+                if is_fresh {
+                    replace_render_error(state, None);
+                }
                 replace_conditions(state, &conditions);
                 if let Some(begun) = &begun {
                     state.operation = Some(begun.clone());
@@ -301,6 +218,7 @@ impl Actor {
                 state.compared_at = Some(Timestamp::now());
             })
             .await?;
+        self.is_fresh = false;
         Ok(())
     }
 
@@ -329,37 +247,6 @@ impl Actor {
             })
             .await?;
         Ok(())
-    }
-
-    /// Whether a later rendering was taken in already, by whichever replica; if not, this one is the latest.
-    /// A failure that passes (`counts` is false) is not something that was taken in.
-    async fn is_late(&self, render: &RenderId, counts: bool) -> Result<bool, KvError> {
-        let Some(order) = render::order_of(render) else { return Ok(false) };
-        let key = format!("latest.{}.{}", self.reference.project, self.reference.app);
-        loop {
-            let known = self.context.latest.get(&key).await?;
-            let written = match known {
-                Some(entry) if entry.value > order => return Ok(true),
-                Some(entry) if entry.value == order => return Ok(false),
-                _ if !counts => return Ok(false),
-                Some(entry) => self.context.latest.update(&key, &order, entry.revision).await,
-                None => self.context.latest.create(&key, &order).await,
-            };
-            match written {
-                Ok(_) => return Ok(false),
-                Err(KvError::Conflict { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Whether a rendering is of the source that the Application has now.
-    fn is_of_this_source(&self, repository: &str, path: &str) -> bool {
-        let sources = self.app.sources();
-        let trim = |path: &str| path.trim_matches('/').to_owned();
-        sources.first().is_some_and(|it| {
-            it.repo_url == repository && trim(it.path.as_deref().unwrap_or_default()) == trim(path)
-        })
     }
 
     pub(super) fn come_again(&self, error: LookError) -> Outcome {

@@ -121,14 +121,31 @@ pub(super) fn condition(kind: &str, message: String) -> AppCondition {
     AppCondition { kind: kind.to_owned(), message, since: Timestamp::now() }
 }
 
-/// New conditions keep the time of equal old ones.
+/// Puts `conditions` in the place of those that were, which keep their time where they stay; a rendering's failure stays.
 pub(super) fn replace_conditions(state: &mut AppState, conditions: &[AppCondition]) {
     let old = std::mem::take(&mut state.conditions);
-    state.conditions = conditions
+    let failed = state.render_error.clone();
+    let others = conditions.iter().filter(|it| failed.as_ref().is_none_or(|failed| !says_same(it, failed)));
+    state.conditions = failed
         .iter()
+        .chain(others)
         .map(|new| {
-            let same = old.iter().find(|it| it.kind == new.kind && it.message == new.message);
+            let same = old.iter().find(|it| says_same(it, new));
             same.unwrap_or(new).clone()
         })
         .collect();
+}
+
+/// Keeps why a rendering failed, in the place of an earlier failure; `None` when one succeeded.
+pub(super) fn replace_render_error(state: &mut AppState, error: Option<&AppCondition>) {
+    let before = state.render_error.take();
+    let mut conditions = state.conditions.clone();
+    conditions.retain(|it| before.as_ref().is_none_or(|before| !says_same(it, before)));
+    let still = before.filter(|before| error.is_some_and(|error| says_same(before, error)));
+    state.render_error = still.or_else(|| error.cloned());
+    replace_conditions(state, &conditions);
+}
+
+fn says_same(left: &AppCondition, right: &AppCondition) -> bool {
+    left.kind == right.kind && left.message == right.message
 }

@@ -270,3 +270,21 @@ async fn another_application_does_not_take_over_gated_objects() {
     assert_eq!(stage.value("one").await.as_deref(), Some("1"));
     stage.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_grant_key_cannot_be_replaced_by_a_commit() {
+    let stage = Stage::new("key").await;
+    let before = stage.cluster.signing_public().await.expect("readable").expect("there");
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "stringData": { "public": "forged" },
+        "metadata": { "name": "sluice-signing-grants-public", "namespace": stage.namespace },
+    });
+    stage.source("shop", 'a', vec![secret, stage.config_map("one", "1")]);
+    stage.app("shop", automated()).await;
+    let finished = stage.synced("shop", 'a').await;
+    assert!(finished.message.contains("Sluice's own keys"), "{}", finished.message);
+    assert_eq!(stage.value("one").await.as_deref(), Some("1"));
+    let after = stage.cluster.signing_public().await.expect("readable").expect("there");
+    assert_eq!(after.expose(), before.expose());
+    stage.finish().await;
+}

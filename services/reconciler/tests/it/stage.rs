@@ -202,11 +202,20 @@ impl Stage {
     }
 
     pub(crate) async fn announce(&self, revision: char) -> String {
+        self.announce_with(revision, |_| {}).await
+    }
+
+    pub(crate) async fn announce_with(
+        &self,
+        revision: char,
+        change: impl FnOnce(&mut PushReceived),
+    ) -> String {
         let mut push = PushReceived::example();
         push.push = PushId::from_text(&format!("push-{revision}"));
         push.repository.clone_url = URL.to_owned();
         push.git_ref = "refs/heads/main".to_owned();
         push.after = sha(revision);
+        change(&mut push);
         let correlation = correlation_of(&format!("chain-{revision}"));
         let cause = Cause::root(correlation.clone(), format!("push-{revision}"));
         self.bus.publish(&push, &cause).await.expect("published");

@@ -144,9 +144,36 @@ async fn a_failed_rendering_is_said_and_the_last_good_state_stays() {
     assert!(state.conditions[0].message.contains("line 4"), "{:?}", state.conditions);
     assert_eq!((state.revision, state.sync), (Some(sha('a')), SyncStatus::Synced));
     assert_eq!(stage.value("one").await.as_deref(), Some("1"));
+    // The last good state is defended meanwhile, and comparing with it does not take the error back.
+    stage.edit("one", "drifted").await;
+    let healed = stage.fact("self-heal", |event| match event {
+        Event::SyncFinished(it) if it.sync.trigger == SyncTrigger::SelfHeal => Some((**it).clone()),
+        _ => None,
+    });
+    succeeded(&healed.await);
+    let state = stage.is_synced("shop", 'a').await;
+    assert!(state.conditions.iter().any(|it| it.message.contains("line 4")), "{:?}", state.conditions);
     stage.push("shop", 'c', vec![stage.config_map("one", "3")]).await;
     succeeded(&stage.synced("shop", 'c').await);
     stage.state("shop", |it| it.conditions.is_empty()).await;
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_superseded_push_is_not_deployed() {
+    let stage = Stage::new("superseded").await;
+    stage.source("shop", 'b', vec![stage.config_map("one", "2")]);
+    stage.app("shop", automated()).await;
+    stage.is_synced("shop", 'b').await;
+    // The webhook of an older push comes late; then another push, so that there is something to wait for.
+    stage.announce_with('a', |push| push.superseded = true).await;
+    stage.push("shop", 'c', vec![stage.config_map("one", "3")]).await;
+    succeeded(&stage.synced("shop", 'c').await);
+    let old = stage.facts().await.into_iter().any(|event| match event {
+        Event::RenderSucceeded(it) => it.render.revision == Some(sha('a')),
+        _ => false,
+    });
+    assert!(!old, "{:#?}", stage.log().await);
     stage.finish().await;
 }
 
