@@ -200,7 +200,13 @@ impl<T: Serialize + DeserializeOwned> Kv<T> {
         let watch =
             store.watch_with_history(pattern).await.map_err(|error| self.unavailable(pattern, &error))?;
         let bucket = self.bucket.as_str();
+        // A watch that lost its server may not hear of it for half a minute: it ends with the connection instead.
+        let mut connections = self.bus.inner.connections.subscribe();
+        let lost = async move {
+            connections.changed().await.ok();
+        };
         let changes = watch
+            .take_until(Box::pin(lost))
             .take_while(|entry| std::future::ready(entry.is_ok()))
             .filter_map(move |entry| std::future::ready(entry.ok().and_then(|entry| change(bucket, entry))));
         Ok(Box::pin(changes))

@@ -1,14 +1,21 @@
 //! Reading the log of facts without consuming it: for projections, waiting steps, live pages and replay.
 
+use std::pin::Pin;
+use std::time::Duration;
+
 use async_nats::jetstream::consumer::{DeliverPolicy, pull::OrderedConfig};
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
 use futures::{Stream, StreamExt};
 use sluice_schemas::{Envelope, Event, Filter, Subject};
+use tokio::sync::watch;
 
 use crate::dead_letters::Raw;
 use crate::publish::describe;
 use crate::topology::StreamName;
 use crate::{Bus, headers};
+
+/// Pause before a reader that could not be made is tried again.
+const AGAIN: Duration = Duration::from_millis(300);
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +52,8 @@ pub struct Recorded {
 }
 
 impl Bus {
-    /// Facts that match `filter`, in order. Undecodable ones are left out with a warning. The stream ends only when
-    /// the reader is dropped or fails.
+    /// Facts that match `filter`, in order. Undecodable ones are left out with a warning. The stream does
+    /// not end; a lost connection is a delay.
     ///
     /// # Errors
     /// When the reader cannot be made.
@@ -123,7 +130,8 @@ impl Bus {
         Ok(found.cached_info().state.last_sequence)
     }
 
-    /// An ordered reader: how many messages wait for it at the start, and the messages.
+    /// An ordered reader: how many messages wait for it at the start, and the messages. After a lost connection it
+    /// goes on where it was: the server that answers then may not know the reader any more.
     pub(crate) async fn ordered(
         &self,
         stream: StreamName,
@@ -131,28 +139,102 @@ impl Bus {
         from: From,
     ) -> Result<(u64, impl Stream<Item = Result<(Raw, u64), ReadError>> + Send + Unpin + use<>), ReadError>
     {
+        let next = match from {
+            From::Start => 1,
+            From::New => self.last_sequence(stream).await? + 1,
+            From::Sequence(sequence) => sequence,
+        };
+        let connections = self.inner.connections.subscribe();
+        let (pending, messages) = self.reader(stream, filter, next).await?;
+        let reader = Reader {
+            bus: self.clone(),
+            stream,
+            filter: filter.to_owned(),
+            next,
+            connections,
+            messages: Some(messages),
+        };
+        let messages = futures::stream::unfold(reader, |mut reader| async move {
+            let message = reader.next().await;
+            Some((Ok(message), reader))
+        });
+        Ok((pending, Box::pin(messages)))
+    }
+
+    async fn reader(
+        &self,
+        stream: StreamName,
+        filter: &str,
+        start_sequence: u64,
+    ) -> Result<(u64, Messages), ReadError> {
         let found =
             self.inner.js.get_stream_no_info(stream.as_str()).await.map_err(|e| read_error(stream, &e))?;
         let config = OrderedConfig {
             filter_subject: filter.to_owned(),
-            deliver_policy: match from {
-                From::Start => DeliverPolicy::All,
-                From::New => DeliverPolicy::New,
-                From::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
-            },
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
             ..OrderedConfig::default()
         };
         let consumer = found.create_consumer(config).await.map_err(|e| read_error(stream, &e))?;
         let pending = consumer.cached_info().num_pending;
         let messages = consumer.messages().await.map_err(|e| read_error(stream, &e))?;
-        let raws = messages.map(move |message| {
-            let message = message.map_err(|error| read_error(stream, &error))?;
+        let raws = messages.map(|message| {
+            let message = message.map_err(|error| describe(&error))?;
             let pending = message.info().map_or(0, |info| info.pending);
-            let raw = Raw::from_message(&message)
-                .map_err(|reason| ReadError { stream: stream.as_str(), reason })?;
-            Ok((raw, pending))
+            Ok((Raw::from_message(&message)?, pending))
         });
         Ok((pending, Box::pin(raws)))
+    }
+}
+
+/// Messages, or why the reader is of no use any more.
+type Messages = Pin<Box<dyn Stream<Item = Result<(Raw, u64), String>> + Send>>;
+
+/// An ordered reader that survives its connection.
+struct Reader {
+    bus: Bus,
+    stream: StreamName,
+    filter: String,
+    /// The sequence that the next message has at least.
+    next: u64,
+    connections: watch::Receiver<u64>,
+    messages: Option<Messages>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> (Raw, u64) {
+        loop {
+            let Some(messages) = &mut self.messages else {
+                self.connections.mark_unchanged();
+                match self.bus.reader(self.stream, &self.filter, self.next).await {
+                    Ok((_, messages)) => self.messages = Some(messages),
+                    Err(error) => {
+                        tracing::debug!(%error, "the reader is made again soon");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+                continue;
+            };
+            tokio::select! {
+                message = messages.next() => match message {
+                    Some(Ok((raw, pending))) => {
+                        self.next = raw.sequence + 1;
+                        return (raw, pending);
+                    }
+                    Some(Err(reason)) => {
+                        tracing::debug!(stream = self.stream.as_str(), reason, "the reader is made again");
+                        self.messages = None;
+                    }
+                    None => self.messages = None,
+                },
+                changed = self.connections.changed() => {
+                    self.messages = None;
+                    // The sender lives as long as the bus, which this reader holds.
+                    if changed.is_err() {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            }
+        }
     }
 }
 

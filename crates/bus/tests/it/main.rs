@@ -288,3 +288,21 @@ async fn one_after_the_other_never_waits() {
         assert!(answer.is_ok(), "message {number} was not delivered");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_go_on_where_they_were_when_the_server_comes_back() {
+    let mut server = Server::start();
+    let bus = server.bus("api").await;
+    let mut facts = bus.facts(&Filter::all_facts(), From::New).await.expect("readable");
+    bus.publish(&RunQueued::example(), &cause("a")).await.expect("published");
+    assert_eq!(facts.next().await.expect("a fact").expect("readable").sequence, 1);
+    let mut changes = bus.kv::<String>(Bucket::Runs).watch(">").await.expect("watches");
+    server.nats.kill();
+    server.nats.revive();
+    let published = async { while bus.publish(&RunFinished::example(), &cause("b")).await.is_err() {} };
+    tokio::time::timeout(Duration::from_secs(20), published).await.expect("reconnected");
+    let next = tokio::time::timeout(Duration::from_secs(5), facts.next()).await.expect("soon");
+    assert_eq!(next.expect("a fact").expect("readable").sequence, 2);
+    let ended = tokio::time::timeout(Duration::from_secs(5), changes.next()).await.expect("soon");
+    assert_eq!(ended, None, "a watch ends with its connection");
+}
