@@ -13,6 +13,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 /// The admin with a terminal and a browser session.
 pub(crate) struct Person {
     pub(crate) cli: Cli,
+    /// `name=value` of the session.
     pub(crate) cookie: String,
     base: String,
     http: reqwest::Client,

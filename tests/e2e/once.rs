@@ -39,21 +39,33 @@ async fn a_push_told_200_times_is_one_run_one_image_one_bump_one_sync_one_messag
     world.witness().unwrap().settle(QUIET, SOON).await.unwrap();
 
     let ours = |e: &Event| e.correlation() == chain.correlation;
-    for (kind, wanted) in [("run.queued", 1), ("run.finished", 1), ("image.built", 1), ("image.published", 1), ("bump.committed", 1)] {
+    for (kind, wanted) in [
+        ("run.queued", 1),
+        ("run.finished", 1),
+        ("image.built", 1),
+        ("image.published", 1),
+        ("bump.committed", 1),
+    ] {
         let found = world.witness().unwrap().all(kind).into_iter().filter(&ours).count();
         assert_eq!(found, wanted, "{kind}\n{}", world.witness().unwrap().story(since));
     }
     let deploy = shop.deploy.pull().await.unwrap();
     let synced = world.witness().unwrap().all("sync.finished");
-    let synced = synced.iter().filter(|e| about(e, "shop-dev") && e.data["sync"]["revision"] == deploy.as_str());
+    let synced =
+        synced.iter().filter(|e| about(e, "shop-dev") && e.data["sync"]["revision"] == deploy.as_str());
     assert_eq!(synced.count(), 1);
     assert_eq!(shop.deploy.log().await.unwrap().len(), 2, "the first commit and one bump");
 
     let said = world.telegram.read(|s| s.messages().to_vec());
-    let shown = |text: &str| said.iter().filter(|m| m.from.is_bot && !m.deleted && m.text.contains(text)).count();
+    let shown =
+        |text: &str| said.iter().filter(|m| m.from.is_bot && !m.deleted && m.text.contains(text)).count();
     let run = format!("{} #{} ", world.full_name("shop-web"), chain.run);
     assert_eq!(shown(&run), 1, "one message about the run: {said:#?}");
-    assert_eq!(shown(&format!("shop-web:{} → dev", chain.tag)), 1, "one message about the delivery: {said:#?}");
+    assert_eq!(
+        shown(&format!("shop-web:{} → dev", chain.tag)),
+        1,
+        "one message about the delivery: {said:#?}"
+    );
     assert_eq!(shown("✅success"), 1, "one message of the workflow's own: {said:#?}");
 }
 

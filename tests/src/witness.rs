@@ -168,6 +168,60 @@ impl Witness {
     }
 }
 
+/// A subject of nobody's, to try whether we are heard.
+const PROBE: &str = "test.probe";
+
+/// An ear on the bus outside of any stream: what passes while it listens, as any client with access hears it.
+pub struct Tap {
+    heard: watch::Sender<Vec<Event>>,
+    _reader: (Child, JoinSet<()>),
+}
+
+impl Tap {
+    /// Listens from the moment that this returns.
+    pub async fn start(nats: &Nats, subject: &str) -> anyhow::Result<Self> {
+        let mut command: Command = nats.cli(&["sub", subject, PROBE, "--dump=-"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = command.spawn().context("nats sub cannot be started")?;
+        let heard = watch::Sender::new(Vec::new());
+        let mut reader = JoinSet::new();
+        let (mut lines, all) =
+            (BufReader::new(child.stdout.take().context("nats sub's output")?), heard.clone());
+        reader.spawn(async move {
+            let mut line = Vec::new();
+            while lines.read_until(0, &mut line).await.is_ok_and(|n| n > 0) {
+                line.pop_if(|byte| *byte == 0);
+                if let Some(event) = serde_json::from_slice(&line).ok().and_then(|d| read(d, 0, 0)) {
+                    all.send_modify(|all: &mut Vec<Event>| all.push(event));
+                }
+                line.clear();
+            }
+        });
+        let tap = Self { heard, _reader: (child, reader) };
+        // It listens when it hears us.
+        until("nats sub listens", Duration::from_secs(10), async || {
+            nats.publish(PROBE, &[], "").await?;
+            tap.wait(Duration::from_millis(200), |e| e.subject == PROBE).await
+        })
+        .await?;
+        Ok(tap)
+    }
+
+    /// The first message that `look` accepts.
+    pub async fn wait(&self, within: Duration, look: impl Fn(&Event) -> bool) -> anyhow::Result<Event> {
+        let deadline = Instant::now() + within;
+        let mut changes = self.heard.subscribe();
+        loop {
+            if let Some(found) = changes.borrow_and_update().iter().find(|e| look(e)) {
+                return Ok(found.clone());
+            }
+            if timeout_at(deadline, changes.changed()).await.is_err() {
+                bail!("nothing that fits was heard within {within:?}");
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Dumped {
@@ -180,13 +234,18 @@ struct Dumped {
 fn parse(line: &[u8]) -> Option<Event> {
     let dumped: Dumped = serde_json::from_slice(line).ok()?;
     // $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<time>.<pending>
-    let reply: Vec<_> = dumped.reply.split('.').collect();
+    let reply: Vec<String> = dumped.reply.split('.').map(str::to_owned).collect();
+    let number = |from_end: usize| reply.get(reply.len().checked_sub(from_end)?)?.parse().ok();
+    read(dumped, number(4)?, number(2)?)
+}
+
+fn read(dumped: Dumped, sequence: u64, time: u64) -> Option<Event> {
     let body = base64::engine::general_purpose::STANDARD.decode(dumped.data.unwrap_or_default()).ok()?;
     let first =
         |(name, mut values): (String, Vec<String>)| (name, values.drain(..).next().unwrap_or_default());
     Some(Event {
-        sequence: reply.get(reply.len().checked_sub(4)?)?.parse().ok()?,
-        time: reply.get(reply.len().checked_sub(2)?)?.parse().ok()?,
+        sequence,
+        time,
         subject: dumped.subject,
         headers: dumped.header.unwrap_or_default().into_iter().map(first).collect(),
         data: serde_json::from_slice(&body).unwrap_or(Value::Null),
