@@ -235,7 +235,14 @@ impl Executor {
                         stop.trigger(StopReason::Cancelled);
                     }
                     Some(_) => {}
-                    None => watching = false,
+                    // The watch ends with its connection to the bus.
+                    None => match self.runs.watch(&command.run.repository.slug, command.run.number).await {
+                        Ok(again) => changes = again,
+                        Err(error) => {
+                            tracing::warn!(%error, "this job will not hear of a cancellation");
+                            watching = false;
+                        }
+                    },
                 },
                 () = &mut deadline, if !stop.is_triggered() => {
                     stop.trigger(StopReason::TimedOut { minutes: self.config.job_timeout_minutes as f64 });
