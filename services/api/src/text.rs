@@ -24,6 +24,7 @@ pub(crate) fn example_app() -> sluice_schemas::state::AppState {
         health: HealthStatus::Healthy,
         health_message: String::new(),
         conditions: Vec::new(),
+        render_error: None,
         images: Vec::new(),
         live_images: Vec::new(),
         synced_revision: None,

@@ -224,6 +224,7 @@ impl World {
             health: HealthStatus::Healthy,
             health_message: String::new(),
             conditions: Vec::new(),
+            render_error: None,
             images: vec!["registry.example.com/shop/web:cccccccc".to_owned()],
             live_images: vec!["registry.example.com/shop/web:aaaaaaaa".to_owned()],
             synced_revision: None,

@@ -69,7 +69,8 @@ impl Slot {
                 }
                 None => engine.start(&name, &job, &image, &its).await,
             };
-            let result = result.map_err(|error| StartFailure { reason: error.to_string(), passing: error.is_passing() });
+            let result = result
+                .map_err(|error| StartFailure { reason: error.to_string(), passing: error.is_passing() });
             failpoint::hit(failpoint::CONTAINER_CREATED);
             // Nobody waits for it any more when the receivers are gone.
             drop(send.send(Some(result)));

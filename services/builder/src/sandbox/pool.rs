@@ -70,7 +70,11 @@ impl Pool {
                 match self.warm(engine).await {
                     Ok(warm) => self.ready().push_back(warm),
                     Err(reason) => {
-                        tracing::warn!(image = self.0.image, reason, "no sandbox could be started ahead of jobs");
+                        tracing::warn!(
+                            image = self.0.image,
+                            reason,
+                            "no sandbox could be started ahead of jobs"
+                        );
                         tokio::time::sleep(RETRY).await;
                     }
                 }
