@@ -210,7 +210,9 @@ async fn surfaces(world: &World, note: &impl Fn(&str, &[u8])) {
         read.push_str(&logs.stdout);
     }
     // The values were really there to be masked.
-    for masked in ["plain ***", "twice ***", "in a line: ***", "half a secret: ***", "SAUCE=***", "/no/such/***"] {
+    for masked in
+        ["plain ***", "twice ***", "in a line: ***", "half a secret: ***", "SAUCE=***", "/no/such/***"]
+    {
         assert!(read.contains(masked), "{masked:?} is not in the logs:\n{read}");
     }
 }
