@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, kv, object_store};
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use sluice_chassis::{Health, Service};
 use tokio::sync::{OnceCell, watch};
 
@@ -29,6 +29,13 @@ pub enum ConnectError {
     /// No URL.
     #[error("bus.url is not set; give the URL of a NATS server, or start everything with `sluice up`")]
     NoUrl,
+    /// Not an address.
+    #[error("bus.url: `{url}` is not the address of a NATS server: {source}")]
+    Url {
+        url: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// A file named in the configuration cannot be read.
     #[error("{path} cannot be read: {source}")]
     Read {
@@ -84,7 +91,8 @@ impl Bus {
         let connections = watch::Sender::new(0);
         let options =
             options(service.name(), config, health.clone(), metrics.clone(), connections.clone()).await?;
-        let connecting = async_nats::connect_with_options(config.url.as_str(), options);
+        let servers = servers(&config.url)?;
+        let connecting = async_nats::connect_with_options(servers, options);
         let client =
             connecting.await.map_err(|source| ConnectError::Connect { url: config.url.clone(), source })?;
         let version = wait_for_server(&client).await;
@@ -134,6 +142,15 @@ impl Bus {
             tracing::warn!(%error, "messages may not have left");
         }
     }
+}
+
+/// The addresses in a list separated by commas.
+fn servers(urls: &str) -> Result<Vec<ServerAddr>, ConnectError> {
+    let address = |url: &str| {
+        let url = url.trim();
+        url.parse().map_err(|source| ConnectError::Url { url: url.to_owned(), source })
+    };
+    urls.split(',').filter(|url| !url.trim().is_empty()).map(address).collect()
 }
 
 async fn options(
@@ -220,7 +237,14 @@ fn at_least(version: &str, (major, minor): (u64, u64)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::at_least;
+    use super::{at_least, servers};
+
+    #[test]
+    fn several_servers_are_separated_by_commas() {
+        let three = servers("nats://a:4222, nats://b:4223,nats://c:4224").expect("addresses");
+        assert_eq!(three.iter().map(|server| server.port()).collect::<Vec<_>>(), [4222, 4223, 4224]);
+        assert!(servers("nats://a:port").is_err());
+    }
 
     #[test]
     fn versions_compare_as_numbers() {
