@@ -9,6 +9,7 @@ mod failures;
 mod gate;
 mod harness;
 mod once;
+mod pages;
 mod people;
 mod poison;
 mod replay;
