@@ -44,7 +44,10 @@ pub(super) async fn run(
     let id = format!("{}--{}-{step}", run.repository.slug, job.id);
     let message = CommandId::try_from(id.clone()).unwrap_or_else(|_| CommandId::from_text(&id));
     let link = format!("{}/{}/commit/{}/checks", server_url(run), run.repository.full_name, run.sha);
-    let text = text(status, &run.repository.full_name, &run.workflow_name, &link);
+    // Only what the workflow wrote can hold a secret. The rest is no secret, even where one has the same value: the
+    // organisation's IMAGE_PATH is its repository's name, and a message about `***` tells nobody anything.
+    let status = job.masker.mask(status);
+    let text = text(&status, &run.repository.full_name, &run.workflow_name, &link);
     let command = SendMessage {
         message: message.clone(),
         run: run.clone(),
@@ -52,7 +55,7 @@ pub(super) async fn run(
         chat_secret: chat_secret.map(str::to_owned),
         chat: if chat_secret.is_some() { None } else { Some(chat.to_owned()) },
         token_secret: Some(token_secret.to_owned()),
-        text: job.masker.mask(&text),
+        text,
     };
     log.line(&format!("sending: {}", command.text)).await;
     let bus = &job.executor.bus;
