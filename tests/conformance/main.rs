@@ -3,5 +3,6 @@
 //! `$SLUICE_SHARED` (by default the folder `shared` beside the repository) holds it. A part that is missing
 //! fails: what was not run did not conform.
 
+mod deploy;
 mod input;
 mod workflows;
