@@ -24,8 +24,8 @@ mod status;
 pub mod tree;
 
 pub use application::{
-    AppDestination, Application, ApplicationSpec, Automated, Backoff, Cascade, Info, ManagedNamespaceMetadata,
-    ResourceIgnoreDifferences, RetryStrategy, SyncPolicy,
+    AppDestination, Application, ApplicationSpec, Automated, Backoff, Cascade, Info,
+    ManagedNamespaceMetadata, ResourceIgnoreDifferences, RetryStrategy, SyncPolicy,
 };
 pub use client::{Cluster, Config, ConnectError, connect};
 pub use project::{

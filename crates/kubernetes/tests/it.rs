@@ -124,8 +124,14 @@ async fn secrets_are_kept_key_by_key() {
     assert_eq!(found.password.as_ref().map(Secret::expose), Some("p"));
     assert_eq!(found.webhook_secret_next.as_ref().map(Secret::expose), Some("n"));
 
-    cluster.put_registry("https://Registry.example.com/", Secret::new("u"), Secret::new("old")).await.expect("written");
-    cluster.put_registry("registry.example.com", Secret::new("u"), Secret::new("new")).await.expect("written");
+    cluster
+        .put_registry("https://Registry.example.com/", Secret::new("u"), Secret::new("old"))
+        .await
+        .expect("written");
+    cluster
+        .put_registry("registry.example.com", Secret::new("u"), Secret::new("new"))
+        .await
+        .expect("written");
     let registries = cluster.registries().await.expect("read");
     let seen: Vec<_> =
         registries.iter().map(|it| (it.host.as_str(), it.password.as_ref().map(Secret::expose))).collect();

@@ -134,7 +134,7 @@ fact!(
     {
         Self {
         image: crate::catalogue::image(),
-        reason: "registry.example.com refused the push of shop/web: 401; set its credentials with `sluice secret registry registry.example.com`".to_owned(),
+        reason: "registry.example.com refused the push of shop/web: 401; set its credentials with `sluice registry set registry.example.com --username USER`".to_owned(),
     }
     }
 );

@@ -12,6 +12,7 @@ mod events;
 mod input;
 pub(crate) mod logs;
 pub(crate) mod promotions;
+mod registries;
 pub(crate) mod runs;
 mod secrets;
 pub(crate) mod session;
@@ -106,6 +107,8 @@ fn own_routes() -> Router<Api> {
         .route("/api/v1/promotions/{repo}/{bump}", get(promotions::get))
         .route("/api/v1/repositories/{repo}/secrets", get(secrets::list))
         .route("/api/v1/repositories/{repo}/secrets/{name}", put(secrets::set).delete(secrets::delete))
+        .route("/api/v1/registries", get(registries::list))
+        .route("/api/v1/registries/{host}", put(registries::set).delete(registries::delete))
         .route("/api/v1/events", get(events::stream))
         .route("/api/v1/audit", get(audit::list))
         .route("/api/v1/dlq", get(audit::dead_letters))
@@ -171,6 +174,7 @@ fn route(path: &str) -> &'static str {
         "lanes",
         "promotions",
         "repositories",
+        "registries",
         "events",
         "audit",
         "dlq",

@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Secrets of a repository's workflows: they can be set, not read.
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Container registries: the credentials that images are pushed with can be set, not read.
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Repositories that Sluice listens to.
     #[command(subcommand)]
     Repo(RepoCommand),

@@ -8,6 +8,7 @@ mod dlq;
 mod doctor;
 mod logs;
 mod promote;
+mod registry;
 mod replay;
 mod repo;
 mod run;
@@ -36,6 +37,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Outcome {
         Command::App(command) => apps(context, command).await,
         Command::Promote(arguments) => promote::promote(context, arguments).await,
         Command::Secret(command) => secret::secret(context, command).await,
+        Command::Registry(command) => registry::registry(context, command).await,
         Command::Repo(command) => repo::repo(context, command).await,
         Command::Trace { what } => trace::trace(context, &what).await,
         Command::Replay(arguments) => replay::replay(context, &arguments).await,

@@ -72,11 +72,7 @@ impl Cluster {
         self.delete_registries(host, |_| true).await
     }
 
-    async fn delete_registries(
-        &self,
-        host: &str,
-        which: impl Fn(&str) -> bool,
-    ) -> Result<bool, SecretError> {
+    async fn delete_registries(&self, host: &str, which: impl Fn(&str) -> bool) -> Result<bool, SecretError> {
         let mut any = false;
         for registry in self.registries().await? {
             if registry.is_for(host) && which(&registry.object) {

@@ -29,10 +29,10 @@ macro_rules! words {
     };
 }
 words! {
-    /// What is acted on. Objects: applications `project/name`; runs, logs, promotions and secrets the repository's slug.
+    /// What is acted on. Objects: applications `project/name`; runs, logs, promotions and secrets the repository's slug; registries the host.
     Resource {
         Applications = "applications", Projects = "projects", Runs = "runs", Logs = "logs", Promotions = "promotions",
-        Secrets = "secrets", Audit = "audit", DeadLetters = "deadletters", Accounts = "accounts",
+        Secrets = "secrets", Registries = "registries", Audit = "audit", DeadLetters = "deadletters", Accounts = "accounts",
     }
 }
 words! {

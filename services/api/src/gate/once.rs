@@ -118,21 +118,29 @@ impl Once {
         match self.kv.create_with_ttl(place, &fresh, KEPT).await {
             Ok(_) => Ok(fresh),
             Err(KvError::Conflict { .. }) => {
-                let found = self.kv.get(place).await.map_err(|error| ApiError::away("the bus", &error))?;
+                let away = |error: KvError| ApiError::away("the bus", &error);
+                if let Some(answered) = self.kv.get(&answer_place(place)).await.map_err(away)? {
+                    return Ok(answered.value);
+                }
+                let found = self.kv.get(place).await.map_err(away)?;
                 Ok(found.map_or(fresh, |entry| entry.value))
             }
             Err(error) => Err(ApiError::away("the bus", &error)),
         }
     }
 
-    /// The answer goes under the key by replacing it, so that it ages out like the claim did.
+    /// The answer lies beside the claim, which stays: a repetition at this very moment finds the first one's time.
     async fn keep(&self, place: &str, record: Record) {
-        let kept = async {
-            self.kv.delete(place).await?;
-            self.kv.create_with_ttl(place, &record, KEPT).await
-        };
-        if let Err(error) = kept.await {
-            tracing::warn!(%error, "an answer could not be kept; a repetition would be done again with the same ids");
+        match self.kv.create_with_ttl(&answer_place(place), &record, KEPT).await {
+            // A repetition came to the same answer first.
+            Ok(_) | Err(KvError::Conflict { .. }) => {}
+            Err(error) => {
+                tracing::warn!(%error, "an answer could not be kept; a repetition would be done again with the same ids");
+            }
         }
     }
+}
+
+fn answer_place(place: &str) -> String {
+    format!("{place}.answer")
 }

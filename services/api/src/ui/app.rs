@@ -251,7 +251,10 @@ fn sync_panel(view: &View<'_>, state: &AppState, wanted: Option<&str>) -> Markup
 fn conditions(view: &View<'_>, state: &AppState) -> Markup {
     let failed =
         view.api.model.read().marks.get(&state.app.app).and_then(|marks| marks.render_failed.clone());
-    let number = state.conditions.len() + usize::from(failed.is_some()) + usize::from(state.gated);
+    // A rendering's failure is told above them, with its places.
+    let told = state.render_error.as_ref().filter(|_| failed.is_some());
+    let conditions: Vec<_> = state.conditions.iter().filter(|it| Some(*it) != told).collect();
+    let number = conditions.len() + usize::from(failed.is_some()) + usize::from(state.gated);
     html! {
         section class="panel" id="conditions" aria-labelledby="cond-h" hidden[number == 0] {
             header { h2 id="cond-h" { "Conditions" } span class="dim small" { (number) ", with what to do" } }
@@ -267,7 +270,7 @@ fn conditions(view: &View<'_>, state: &AppState) -> Markup {
                         }
                     }
                 }
-                @for it in &state.conditions {
+                @for it in conditions {
                     li class={ @if it.kind.ends_with("Error") { "bad" } @else { "gate" } } {
                         (icon("warn")) span { b { (it.kind) } ", " (ago(view, it.since)) } small { (it.message) }
                     }

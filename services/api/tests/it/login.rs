@@ -3,6 +3,7 @@
 use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sluice_chassis::Secret;
 use sluice_schemas::events::{SessionOpened, SessionRefused};
 
 use crate::support::{ADA, World, header, kind_of};
@@ -90,6 +91,9 @@ async fn nothing_is_to_be_had_without_a_login_or_a_right() {
         (Method::GET, "/api/v1/repositories/dev%2Fshop-web/secrets"),
         (Method::PUT, "/api/v1/repositories/dev%2Fshop-web/secrets/A"),
         (Method::DELETE, "/api/v1/repositories/dev%2Fshop-web/secrets/A"),
+        (Method::GET, "/api/v1/registries"),
+        (Method::PUT, "/api/v1/registries/registry.example.com"),
+        (Method::DELETE, "/api/v1/registries/registry.example.com"),
         (Method::GET, "/api/v1/events"),
         (Method::GET, "/api/v1/audit"),
         (Method::GET, "/api/v1/dlq"),
@@ -101,7 +105,7 @@ async fn nothing_is_to_be_had_without_a_login_or_a_right() {
     let body = json!({
         "value": "x", "code": "x", "user": 7, "metadata": { "name": "shop-prod" }, "spec": {},
         "revision": "d".repeat(40), "manifestDigest": format!("sha256:{}", "0".repeat(64)),
-        "currentPassword": "x", "newPassword": "longer than ten",
+        "currentPassword": "x", "newPassword": "longer than ten", "username": "x", "password": "x",
     });
     let admin = world.admin().await;
     let ada = world.ada(&admin, &[]).await;
@@ -260,6 +264,27 @@ async fn secrets_go_in_and_never_come_out() {
         world.call(Method::DELETE, &format!("{path}/IMAGE_PATH"), Some(&admin), &json!({})).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(world.get(path, &admin).await.1["items"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registry_credentials_go_in_and_never_come_out() {
+    let world = World::start().await;
+    let admin = world.admin().await;
+    let all = "/api/v1/registries";
+    let one = format!("{all}/127.0.0.1%3A5000");
+    let body = json!({ "username": "planted-user", "password": "planted-4711" });
+    let (status, answer) = world.call(Method::PUT, &one, Some(&admin), &body).await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({ "registry": "127.0.0.1:5000" })));
+    assert_eq!(world.get(all, &admin).await.1, json!({ "items": ["127.0.0.1:5000"] }));
+    let stored = world.cluster.registries().await.expect("readable");
+    let password =
+        stored.iter().find(|it| it.is_for("http://127.0.0.1:5000/")).and_then(|it| it.password.clone());
+    assert_eq!(password.as_ref().map(Secret::expose), Some("planted-4711"));
+    let empty = json!({ "username": "", "password": "x" });
+    assert_eq!(world.call(Method::PUT, &one, Some(&admin), &empty).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.call(Method::DELETE, &one, Some(&admin), &json!({})).await.0, StatusCode::OK);
+    assert_eq!(world.call(Method::DELETE, &one, Some(&admin), &json!({})).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(world.get(all, &admin).await.1["items"], json!([]));
 }
 
 /// The value of a hidden field.

@@ -13,7 +13,7 @@ use super::Target;
 pub enum RegistryError {
     #[error("the HTTP client for registries could not be set up: {reason}")]
     Setup { reason: String },
-    #[error("{target} refused us ({reason}); set credentials that may push there with `sluice secret registry {registry}`", registry = .target.registry)]
+    #[error("{target} refused us ({reason}); set credentials that may push there with `sluice registry set {registry} --username USER`", registry = .target.registry)]
     Denied { target: Target, reason: String },
     #[error("the credentials for the registry {registry} could not be read: {reason}")]
     Login { registry: String, reason: String },

@@ -153,7 +153,7 @@ async fn a_refusal_says_whose_it_is_and_names_no_password() {
     world.publish(&built, "built").await;
     let reason = failed(&world).await.reason;
     assert!(
-        reason.contains(&format!("sluice secret registry {address}")) && !reason.contains("canary"),
+        reason.contains(&format!("sluice registry set {address}")) && !reason.contains("canary"),
         "{reason}"
     );
     let asked = fake.lock().unwrap().log.iter().filter(|line| line.ends_with("/token")).count();

@@ -1,4 +1,4 @@
-//! `run`, `promote`, `secret`, `repo`.
+//! `run`, `promote`, `secret`, `registry`, `repo`.
 
 use std::path::PathBuf;
 
@@ -109,6 +109,33 @@ pub(crate) enum SecretCommand {
         repo: String,
         /// Its name.
         name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistryCommand {
+    /// Set the credentials that images are pushed with. The password comes from a prompt, standard input or a file, never from an argument.
+    #[command(
+        after_help = "Examples:\n  sluice registry set registry.example.com --username bot\n  printf %s \"$token\" | sluice registry set registry.digitalocean.com --username you@example.com\n  sluice registry set 127.0.0.1:5000 --username bot --password-file token"
+    )]
+    Set {
+        /// The registry as image names begin: host, and port if it has one.
+        host: String,
+        /// Who pushes.
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// Take the password or token from this file.
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+    /// List the registries that have credentials.
+    #[command(after_help = "Examples:\n  sluice registry ls")]
+    Ls,
+    /// Remove the credentials of a registry.
+    #[command(after_help = "Examples:\n  sluice registry rm registry.example.com")]
+    Rm {
+        /// The registry.
+        host: String,
     },
 }
 

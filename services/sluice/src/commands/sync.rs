@@ -1,6 +1,7 @@
 //! `app sync`: look, confirm, grant, follow.
 //!
-//! Invariant: what is granted is exactly what was shown, by revision and digest of the manifests; scripts must name both.
+//! Invariant: what is granted is exactly what was shown, by revision and digest of the manifests; scripts must name both, and
+//! the server refuses whatever is not what it would show now.
 
 use serde_json::{Value, json};
 
@@ -20,14 +21,16 @@ pub(crate) async fn sync(context: &Context, arguments: SyncArgs) -> Outcome {
     fetch(&client, &arguments.name).await?;
     let preview = client.get(&format!("{}/preview", path(&arguments.name))).await?;
     let agreed = agreed(&arguments, &preview)?;
+    let (revision, manifests) = wanted(&arguments, &preview);
+    let stale = revision != preview.text("revision") || manifests != preview.text("manifestDigest");
     let in_words = output.for_people();
-    if in_words {
+    if in_words && !stale {
         show(output, &preview)?;
     }
     if arguments.preview {
         return output.data(&preview).map(drop);
     }
-    if preview.is("nothingToDo") {
+    if preview.is("nothingToDo") && !stale {
         if !output.data(&preview)? {
             output.line(format!(
                 "{} is in sync with {}: nothing to do.",
@@ -41,7 +44,7 @@ pub(crate) async fn sync(context: &Context, arguments: SyncArgs) -> Outcome {
         confirm(context, &arguments, &preview).await?;
     }
     let body = json!({
-        "revision": preview.at("revision"), "manifestDigest": preview.at("manifestDigest"),
+        "revision": revision, "manifestDigest": manifests,
         "prune": arguments.prune || preview.is("prune"),
     });
     let granted = client.post_once(&format!("{}/grants", path(&arguments.name)), &body).await?;
@@ -65,9 +68,20 @@ pub(crate) async fn sync(context: &Context, arguments: SyncArgs) -> Outcome {
     follow(context, &client, &arguments, &granted).await
 }
 
+/// What is asked for: what the person named, else what stands there now.
+fn wanted(arguments: &SyncArgs, preview: &Value) -> (String, String) {
+    let or = |named: &Option<String>, key: &str| named.clone().unwrap_or_else(|| preview.text(key));
+    (or(&arguments.revision, "revision"), or(&arguments.manifests, "manifestDigest"))
+}
+
 /// Whether the person agreed beforehand, and to what stands there now.
 fn agreed(arguments: &SyncArgs, preview: &Value) -> Outcome<bool> {
     let (revision, digest) = (preview.text("revision"), preview.text("manifestDigest"));
+    let named = arguments.revision.is_some() && arguments.manifests.is_some();
+    // At a gate the server compares, so that an attempt at something else is on record.
+    if arguments.yes && named && preview.is("gated") {
+        return Ok(true);
+    }
     for (what, flag, given, found) in [
         ("revision", "--revision", &arguments.revision, &revision),
         ("manifests", "--manifests", &arguments.manifests, &digest),
@@ -85,8 +99,7 @@ fn agreed(arguments: &SyncArgs, preview: &Value) -> Outcome<bool> {
     if !arguments.yes {
         return Ok(false);
     }
-    let named = arguments.revision.is_some() && arguments.manifests.is_some();
-    if preview.is("gated") && !named && !preview.is("nothingToDo") {
+    if preview.is("gated") && !preview.is("nothingToDo") {
         return Err(Failure::usage(
             format_args!(
                 "{} is gated ({}): --yes alone does not say to what",
@@ -256,9 +269,11 @@ mod tests {
         let failure = agreed(&arguments(true, None, None), &gated).expect_err("too little said");
         assert_eq!(failure.kind.exit_code(), 2);
         assert!(failure.next.contains("--revision aaa --manifests sha256:b"), "{}", failure.next);
-        let moved = agreed(&arguments(true, Some("old"), Some("sha256:b")), &gated).expect_err("moved");
-        assert_eq!(moved.kind.exit_code(), 1);
+        let old = arguments(true, Some("old"), Some("sha256:b"));
+        assert_eq!(agreed(&old, &gated), Ok(true));
+        assert_eq!(wanted(&old, &gated), ("old".to_owned(), "sha256:b".to_owned()), "the server refuses it");
         let open = json!({"gated": false, "revision": "aaa", "manifestDigest": "sha256:b"});
+        assert_eq!(agreed(&old, &open).expect_err("moved").kind.exit_code(), 1);
         assert_eq!(agreed(&arguments(true, None, None), &open), Ok(true));
     }
 }

@@ -95,7 +95,7 @@ fn a_gated_sync_grants_exactly_what_was_shown_and_only_when_confirmed() {
                         {"kind": "Service", "namespace": "prod", "name": "web", "action": "none"}]}),
     );
     let post = "POST /api/v1/apps/shop-prod/grants";
-    server.on(post, 201, json!({"grant": "g1", "sync": "s1", "revision": revision, "person": "ada"}));
+    server.on(post, 409, json!({"message": "Git moved: nothing was applied"}));
     server.on(
         "GET /api/v1/apps/shop-prod/syncs/s1",
         200,
@@ -111,8 +111,11 @@ fn a_gated_sync_grants_exactly_what_was_shown_and_only_when_confirmed() {
     assert_eq!(server.run(&["app", "sync", "shop-prod", "--yes"], "").code, 2);
     assert_eq!(server.run(&sync, "y\n").code, 1, "a yes is not the name");
     let stale = ["app", "sync", "shop-prod", "--yes", "--revision", &"a".repeat(40), "--manifests", &digest];
-    assert_eq!(server.run(&stale, "").code, 1);
     assert!(server.asked(post).is_empty());
+    let ended = server.run(&stale, "");
+    assert!(ended.code == 1 && ended.err.contains("Git moved"), "{}", ended.err);
+    assert_eq!(server.asked(post)[0].body["revision"], "a".repeat(40), "refused by the server, on record");
+    server.on(post, 201, json!({"grant": "g1", "sync": "s1", "revision": revision, "person": "ada"}));
 
     let ended = server.run(&sync, "shop-prod\n");
     assert_eq!(ended.code, 0, "{}", ended.err);
@@ -126,7 +129,7 @@ fn a_gated_sync_grants_exactly_what_was_shown_and_only_when_confirmed() {
     }
     assert!(!ended.out.contains("Service prod/web"), "what stays as it is is not shown");
     let body = json!({"revision": revision, "manifestDigest": digest, "prune": false});
-    assert_eq!(server.asked(post)[0].body, body);
+    assert_eq!(server.asked(post)[1].body, body);
     let exact = ["app", "sync", "shop-prod", "--yes", "--revision", &revision, "--manifests", &digest];
     assert_eq!(server.run(&exact, "").code, 0);
     server.on(
@@ -156,6 +159,30 @@ fn secrets_come_from_standard_input_or_a_file() {
         2,
         "an empty value is a mistake"
     );
+}
+
+#[test]
+fn credentials_of_registries_are_set_listed_and_removed() {
+    let server = Server::with_login();
+    let (put, delete) =
+        ("PUT /api/v1/registries/127.0.0.1%3A5000", "DELETE /api/v1/registries/127.0.0.1%3A5000");
+    server.on(put, 200, json!({"registry": "127.0.0.1:5000"}));
+    server.on(delete, 200, json!({"registry": "127.0.0.1:5000"}));
+    server.on("GET /api/v1/registries", 200, json!({"items": ["127.0.0.1:5000"]}));
+    let set = ["registry", "set", "http://127.0.0.1:5000/", "--username", "bot"];
+    let ended = server.run(&set, "token\n");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("127.0.0.1:5000 as bot") && !ended.out.contains("token"), "{}", ended.out);
+    let file = server.home.path().join("token");
+    std::fs::write(&file, "from a file\n").expect("written");
+    let path = file.to_str().expect("a path");
+    assert_eq!(server.run(&[&set[..], &["--password-file", path]].concat(), "").code, 0);
+    let sent: Vec<_> = server.asked(put).into_iter().map(|asked| asked.body).collect();
+    let body = |password: &str| json!({"username": "bot", "password": password});
+    assert_eq!(sent, [body("token"), body("from a file")]);
+    assert_eq!(server.run(&["registry", "ls"], "").out, "REGISTRY\n127.0.0.1:5000\n");
+    assert_eq!(server.run(&["registry", "rm", "127.0.0.1:5000"], "").code, 0);
+    assert_eq!(server.run(&["registry", "set", "127.0.0.1:5000"], "x").code, 2, "no user");
 }
 
 #[test]
