@@ -162,6 +162,30 @@ fn secrets_come_from_standard_input_or_a_file() {
 }
 
 #[test]
+fn credentials_of_registries_are_set_listed_and_removed() {
+    let server = Server::with_login();
+    let (put, delete) =
+        ("PUT /api/v1/registries/127.0.0.1%3A5000", "DELETE /api/v1/registries/127.0.0.1%3A5000");
+    server.on(put, 200, json!({"registry": "127.0.0.1:5000"}));
+    server.on(delete, 200, json!({"registry": "127.0.0.1:5000"}));
+    server.on("GET /api/v1/registries", 200, json!({"items": ["127.0.0.1:5000"]}));
+    let set = ["registry", "set", "http://127.0.0.1:5000/", "--username", "bot"];
+    let ended = server.run(&set, "token\n");
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("127.0.0.1:5000 as bot") && !ended.out.contains("token"), "{}", ended.out);
+    let file = server.home.path().join("token");
+    std::fs::write(&file, "from a file\n").expect("written");
+    let path = file.to_str().expect("a path");
+    assert_eq!(server.run(&[&set[..], &["--password-file", path]].concat(), "").code, 0);
+    let sent: Vec<_> = server.asked(put).into_iter().map(|asked| asked.body).collect();
+    let body = |password: &str| json!({"username": "bot", "password": password});
+    assert_eq!(sent, [body("token"), body("from a file")]);
+    assert_eq!(server.run(&["registry", "ls"], "").out, "REGISTRY\n127.0.0.1:5000\n");
+    assert_eq!(server.run(&["registry", "rm", "127.0.0.1:5000"], "").code, 0);
+    assert_eq!(server.run(&["registry", "set", "127.0.0.1:5000"], "x").code, 2, "no user");
+}
+
+#[test]
 fn a_promotion_is_followed_to_its_commit_and_a_trace_tells_the_story() {
     let server = Server::with_login();
     server.on(
