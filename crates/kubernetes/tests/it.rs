@@ -11,7 +11,7 @@ use sluice_gitops::{Gvk, ObjectKey, tracking};
 use sluice_kubernetes::applications::{ApplicationError, Change};
 use sluice_kubernetes::apply::{Objects, Propagation};
 use sluice_kubernetes::discovery::{Discovery, DiscoveryError};
-use sluice_kubernetes::secrets::RepositorySecret;
+use sluice_kubernetes::secrets::{RepositorySecret, SecretType};
 use sluice_kubernetes::{AppProject, Application, ApplicationStatus, Cluster, Config, cache, connect};
 use sluice_schemas::ids::RepoSlug;
 use tokio::sync::mpsc;
@@ -105,6 +105,19 @@ async fn secrets_are_kept_key_by_key() {
     assert!(cluster.delete_ci_secret(&slug, "A").await.expect("changed"));
     assert_eq!(cluster.ci_secrets(&slug).await.expect("read").len(), 1);
     assert!(cluster.ci_secrets(&RepoSlug::from_full_name("dev/other")).await.expect("read").is_empty());
+
+    // Another labelled Secret of the repository, made by hand, must not keep what was set anew or taken away.
+    let labels = BTreeMap::from([("sluice.dev/repository".to_owned(), slug.to_string())]);
+    let data = BTreeMap::from(["B_2", "C"].map(|name| (name.to_owned(), Secret::new("by hand"))));
+    cluster
+        .put_secret(SecretType::Ci, "zz-by-hand", &labels, &BTreeMap::new(), &data)
+        .await
+        .expect("written");
+    cluster.put_ci_secret(&slug, "B_2", Secret::new("four")).await.expect("written");
+    assert_eq!(cluster.ci_secrets(&slug).await.expect("read")["B_2"].expose(), "four");
+    assert!(cluster.delete_ci_secret(&slug, "C").await.expect("changed"));
+    assert!(!cluster.delete_ci_secret(&slug, "C").await.expect("unchanged"));
+    assert_eq!(cluster.ci_secrets(&slug).await.expect("read").into_keys().collect::<Vec<_>>(), ["B_2"]);
 
     let repository = RepositorySecret {
         slug: slug.clone(),

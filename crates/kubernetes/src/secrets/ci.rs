@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sluice_chassis::Secret;
 use sluice_schemas::ids::RepoSlug;
 
-use super::store::{SecretError, SecretType};
+use super::store::{SecretError, SecretType, object_name};
 use crate::annotations::REPOSITORY;
 use crate::client::Cluster;
 
@@ -19,7 +19,7 @@ impl Cluster {
         Ok(entries.into_iter().flat_map(|entry| entry.data).collect())
     }
 
-    /// Sets one secret of a repository's workflows.
+    /// Sets one secret of a repository's workflows. Afterwards no other labelled Secret has another value of it.
     ///
     /// # Errors
     /// When the name is not valid or the Secret cannot be written.
@@ -31,14 +31,30 @@ impl Cluster {
     ) -> Result<(), SecretError> {
         let labels = BTreeMap::from([(REPOSITORY.to_owned(), repository.to_string())]);
         let data = BTreeMap::from([(name.to_owned(), value)]);
-        self.put_secret(SecretType::Ci, repository.as_str(), &labels, &BTreeMap::new(), &data).await
+        self.put_secret(SecretType::Ci, repository.as_str(), &labels, &BTreeMap::new(), &data).await?;
+        let ours = object_name(SecretType::Ci, repository.as_str());
+        self.forget_ci_secret(repository, name, |object| object != ours).await.map(drop)
     }
 
-    /// Takes away one secret of a repository's workflows. Says whether the repository has any.
+    /// Takes one secret of a repository's workflows away, from every labelled Secret that has it. Says whether any had.
     ///
     /// # Errors
-    /// When the Secret cannot be written.
+    /// When a Secret cannot be written.
     pub async fn delete_ci_secret(&self, repository: &RepoSlug, name: &str) -> Result<bool, SecretError> {
-        self.remove_secret_key(SecretType::Ci, repository.as_str(), name).await
+        self.forget_ci_secret(repository, name, |_| true).await
+    }
+
+    async fn forget_ci_secret(
+        &self,
+        repository: &RepoSlug,
+        name: &str,
+        from: impl Fn(&str) -> bool,
+    ) -> Result<bool, SecretError> {
+        let entries = self.secret_entries(SecretType::Ci, &[(REPOSITORY, repository.as_str())]).await?;
+        let mut had = false;
+        for entry in entries.iter().filter(|entry| entry.data.contains_key(name) && from(&entry.object)) {
+            had |= self.remove_object_key(SecretType::Ci, &entry.object, name).await?;
+        }
+        Ok(had)
     }
 }

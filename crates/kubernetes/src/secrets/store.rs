@@ -157,9 +157,18 @@ impl Cluster {
         name: &str,
         key: &str,
     ) -> Result<bool, SecretError> {
+        self.remove_object_key(kind, &object_name(kind, name), key).await
+    }
+
+    /// The same by the object's own name.
+    pub(super) async fn remove_object_key(
+        &self,
+        kind: SecretType,
+        object: &str,
+        key: &str,
+    ) -> Result<bool, SecretError> {
         let patch = json!({ "data": { key: null } });
-        let object = object_name(kind, name);
-        match self.secrets_api().patch(&object, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match self.secrets_api().patch(object, &PatchParams::default(), &Patch::Merge(&patch)).await {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(failed("change", kind, self.namespace(), error)),
