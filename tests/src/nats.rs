@@ -35,8 +35,9 @@ impl Nats {
         std::fs::create_dir_all(directory)?;
         let port = free_port()?;
         let config = directory.join("nats.conf");
+        // Left to itself, the server lets three quarters of the free disk be reserved, and a full disk too little to begin.
         let text = format!(
-            "listen: \"127.0.0.1:{port}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\", sync_interval: always }}\n",
+            "listen: \"127.0.0.1:{port}\"\nmax_payload: 8MB\njetstream {{ store_dir: \"{}\", max_file_store: 16GB, sync_interval: always }}\n",
             directory.join("store").display()
         );
         std::fs::write(&config, text)?;
