@@ -57,7 +57,7 @@ pub(crate) async fn world(name: &str, files: &[(&str, &str)]) -> World {
         default_branch: "main".to_owned(),
     };
     let process = Process::new(ConfigFile::parse("none".into(), String::new(), []).expect("empty"));
-    let config = BusConfig { url: nats.url(), lease_seconds: 3, ..BusConfig::default() };
+    let config = BusConfig { url: nats.url(), lease_seconds: 3, storage_gib: 1, ..BusConfig::default() };
     let bus = Bus::connect(&process.service("test"), &config).await.expect("connects");
     bus.provision().await.expect("provisions");
     let mut world = World { bus, directory, repository, copy, processes: vec![process], nats };
