@@ -76,7 +76,8 @@ impl World {
     pub(crate) async fn builder_with_warm(&mut self, secrets: &[(&str, &str)], warm: usize) -> Process {
         let process = Process::new(ConfigFile::parse("none".into(), String::new(), []).expect("empty"));
         let service = process.service("builder");
-        let config = BusConfig { url: self.nats.url(), lease_seconds: 3, ..BusConfig::default() };
+        let config =
+            BusConfig { url: self.nats.url(), lease_seconds: 3, storage_gib: 1, ..BusConfig::default() };
         let bus = Bus::connect(&service, &config).await.expect("connects");
         let secrets: BTreeMap<String, Secret> =
             secrets.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(*value))).collect();

@@ -38,8 +38,12 @@ impl World {
         let nats = start_nats(&dir, port);
         let service =
             Process::new(ConfigFile::parse(PathBuf::new(), String::new(), []).unwrap()).service("renderer");
-        let config =
-            BusConfig { url: format!("nats://127.0.0.1:{port}"), lease_seconds: 3, ..BusConfig::default() };
+        let config = BusConfig {
+            url: format!("nats://127.0.0.1:{port}"),
+            lease_seconds: 3,
+            storage_gib: 1,
+            ..BusConfig::default()
+        };
         let bus = Bus::connect(&service, &config).await.unwrap();
         bus.provision().await.unwrap();
         let (bare, work) = (dir.path().join("deploy.git"), dir.path().join("work"));
