@@ -166,7 +166,8 @@ async fn objects_are_applied_predicted_watched_and_deleted() {
     let discovery = Discovery::new(cluster.client());
     let objects = Objects::new(cluster.client());
     let kind = discovery.resolve(&Gvk::new("", "v1", "ConfigMap")).await.expect("a kind");
-    let (changes, mut received) = mpsc::channel(16);
+    // The first listing tells of every ConfigMap of the cluster, and nobody reads until it is through.
+    let (changes, mut received) = mpsc::channel(4096);
     let (live, driver) = cache::new(cluster.client(), Arc::new(|_: &mut Value| ()), changes);
     let driving = tokio::spawn(driver.run());
     let key = ObjectKey::new("", "ConfigMap", &namespace, "web");
