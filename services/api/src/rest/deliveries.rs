@@ -108,7 +108,7 @@ pub(crate) fn readable(api: &Api, caller: &Caller, chain: &Chain) -> bool {
 pub(crate) fn replay(chain: &Chain) -> String {
     let from = chain.facts.first().map_or(1, |fact| fact.sequence);
     format!(
-        "nats sub 'evt.>' --stream EVENTS --start-sequence {from} --terminate-at-end | awk -v RS= '/{}/{{print; getline; print; print \"\"}}'",
+        "nats sub 'evt.>' --stream EVENTS --start-sequence {from} --terminate-at-end | awk -v RS= '/^\\[#/ && /ce-correlationid: {}/ {{print; getline; print; print \"\"}}'",
         chain.correlation
     )
 }
