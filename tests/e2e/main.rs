@@ -2,7 +2,6 @@
 
 mod browser;
 mod chaos;
-mod dead_letters;
 mod delivery;
 mod eyes;
 mod failures;
